@@ -1,0 +1,80 @@
+"""Files that are whole or absent: written aside, then renamed."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vadlib.errors import VadError
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it onto `path` when the block ends well.
+
+    On any error, and on Ctrl-C, the file aside is removed and `path` is as it was. A kill leaves at most a
+    `.partial` file, which nothing reads and the next try overwrites. Raises VadError where the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException as error:
+        aside.unlink(missing_ok=True)
+        if is_disk_full(error):
+            raise VadError(
+                f"{path}: the disk is full; nothing half-written was kept. Free some space and run the same command again"
+            ) from error
+        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says so, in the operating system's words or in those HDF5 wraps them in."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return isinstance(error, OSError | RuntimeError) and "No space left on device" in str(error)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with LF line ends, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON. Raises ValueError on NaN and infinities, which JSON does not have."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """Read a JSON file that an earlier command, `made_by`, leaves. Raises VadError naming that command."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path, made_by) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise VadError(f"{path}: damaged ({error}); make it again with {made_by}") from None
+
+
+def missing(path: Path, made_by: str) -> VadError:
+    """The error of an input that is not there yet."""
+    return VadError(f"{path}: not found; make it first with {made_by}")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes; of a folder, of its files' names and bytes in sorted order."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
