@@ -1,5 +1,6 @@
 """What a clip is, and how its frames are read: image folders and video files look the same to every stage."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -141,7 +142,7 @@ def probe_clip(
     return Clip(name, split, relative, frames, *first, fps=fps, anomalous=anomalous)
 
 
-def read_frames(clip: Clip, root: Path = Path(".")) -> Iterator[np.ndarray]:
+def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
     """Yield every frame of a clip in order, each decoded once: (H, W, 3) uint8 RGB, contiguous.
 
     Grey frames get three equal channels; transparency is dropped. A video's rotation mark (portrait footage
@@ -170,8 +171,8 @@ def _wrong_size(
     where: str, number: int, file: Path, expected: tuple[int, int], found: tuple[int, int]
 ) -> VadError:
     return VadError(
-        f"{where}: frame {number} ({file}) is {found[0]}x{found[1]} px, the clip's first is {expected[0]}x{expected[1]}; "
-        "all frames of a clip must have one size"
+        f"{where}: frame {number} ({file}) is {found[0]}x{found[1]} px, "
+        f"the clip's first is {expected[0]}x{expected[1]}; all frames of a clip must have one size"
     )
 
 
@@ -185,8 +186,8 @@ def _check_name(name: str, path: Path) -> None:
     elif len(name.encode()) > 200:
         problem = "it is longer than 200 bytes"
     if problem:
-        shown = str(path).encode("ascii", "backslashreplace").decode()
-        raise VadError(f"{ascii(shown)[1:-1]}: {ascii(name)} cannot name a clip: {problem}; rename it")
+        shown = ascii(str(path))[1:-1]
+        raise VadError(f"{shown}: {name!a} cannot name a clip: {problem}; rename it")
 
 
 # Image folders
@@ -213,12 +214,12 @@ def _frame_files(folder: Path, where: str) -> list[Path]:
     if not numbered:
         raise VadError(f"{where} ({folder}): no images in the folder; expected {', '.join(IMAGE_SUFFIXES)}")
     order = sorted(numbered)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         if after != before + 1:
             gap = f"{before + 1}" if after == before + 2 else f"{before + 1} to {after - 1}"
             raise VadError(
-                f"{where}: missing frame {gap}: {folder} goes from {numbered[before].name} to {numbered[after].name}; "
-                "put the files back, or make two clips of it"
+                f"{where}: missing frame {gap}: {folder} goes from {numbered[before].name} to "
+                f"{numbered[after].name}; put the files back, or make two clips of it"
             )
     return [numbered[number] for number in order]
 
@@ -287,7 +288,7 @@ def _video_rate(path: Path, where: str) -> float | None:
 
 
 def _video_frames(path: Path, where: str) -> Iterator[av.VideoFrame]:
-    """Decode a video once, and notice when it ends early: a cut file often decodes to fewer frames, silently."""
+    """Decode a video once, and notice when it ends early: a cut file often just decodes to fewer frames."""
     with _open_video(path, where) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -311,13 +312,15 @@ def _video_frames(path: Path, where: str) -> Iterator[av.VideoFrame]:
         # Headers of healthy files are off by a frame or two; and a longer sound track counts into a duration.
         if packets < stream.frames * 0.98 - 2:
             raise VadError(
-                f"{where} ({path}): cut after frame {number - 1} of the {stream.frames} its header names; {_REPLACE_VIDEO}"
+                f"{where} ({path}): cut after frame {number - 1} of the {stream.frames} "
+                f"its header names; {_REPLACE_VIDEO}"
             )
         if not stream.frames and container.duration and end is not None and len(container.streams) == 1:
             start, length = (container.start_time or 0) / av.time_base, container.duration / av.time_base
             if end - start < length * 0.98 - 1:
                 raise VadError(
-                    f"{where} ({path}): cut {end - start:.1f} s into the {length:.1f} s its header names; {_REPLACE_VIDEO}"
+                    f"{where} ({path}): cut {end - start:.1f} s into the {length:.1f} s "
+                    f"its header names; {_REPLACE_VIDEO}"
                 )
 
 
