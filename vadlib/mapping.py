@@ -1,0 +1,145 @@
+"""The one way a stage goes over clips: in parallel, restartable, clip in, artefact out.
+
+Each clip's artefact is made in a scratch folder named by a fingerprint of all that determines it. A stage that was
+killed finds there the clips it had finished; other settings or inputs have another fingerprint, and so never meet
+them. When every clip is done the folder is renamed to where the stage's output belongs.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vadlib.clips import Clip
+from vadlib.errors import VadError
+from vadlib.files import read_json, write_json
+
+SCRATCH = Path(".scratch")
+
+Work = Callable[[Clip, Path], dict[str, int]]
+"""Make a clip's artefact at a path, whole or not at all, and return what to count. A module-level function, or
+`functools.partial` of one: it may run in another process."""
+
+
+def map_clips(
+    work: Work, clips: Sequence[Clip], output: Path, *, suffix: str, fingerprint: str, workers: int, label: str
+) -> Counter[str]:
+    """Make `output/<split>/<clip><suffix>` of every clip and return the sums of what `work` counted.
+
+    With `workers` > 1 clips go to that many processes. The first error ends the run; finished clips stay in the
+    scratch folder for the next one.
+    """
+    scratch = scratch_folder(output, fingerprint)
+    made = scratch / "made"
+    todo = []
+    counts: Counter[str] = Counter()
+    for clip in clips:
+        artefact, note = _places(made, scratch, clip, suffix)
+        if artefact.exists() and note.exists():
+            counts.update(read_json(note, "the same command"))
+        else:
+            todo.append(clip)
+    with progress(len(clips), label, "clip", done=len(clips) - len(todo)) as bar:
+        jobs = [(work, clip, *_places(made, scratch, clip, suffix)) for clip in todo]
+        for result in _run(jobs, min(workers, len(jobs))):
+            counts.update(result)
+            bar.update()
+    publish(made, output)
+    shutil.rmtree(scratch)
+    return counts
+
+
+def progress(total: int | None, label: str, unit: str, *, done: int = 0) -> tqdm:
+    """A progress bar on standard error; silent where that is not a terminal."""
+    return tqdm(total=total, initial=done, desc=label, unit=unit, disable=None, file=sys.stderr, dynamic_ncols=True)
+
+
+def scratch_folder(output: Path, fingerprint: str) -> Path:
+    """Where unfinished work on `output` is kept; that of other fingerprints, which nothing can use, is removed."""
+    name = "-".join(output.parts)
+    scratch = SCRATCH / f"{name}-{fingerprint[:16]}"
+    for stale in SCRATCH.glob(f"{name}-*"):
+        if stale != scratch and len(stale.name) == len(scratch.name):
+            shutil.rmtree(stale)
+    (scratch / "made").mkdir(parents=True, exist_ok=True)
+    return scratch
+
+
+def publish(made: Path, output: Path) -> None:
+    """Put a finished folder in its place, which is replaced."""
+    if output.exists():
+        shutil.rmtree(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    made.replace(output)
+
+
+def fingerprint(*parts: Any) -> str:
+    """A digest of settings (as JSON), of files and folders (their names, sizes and times of change), and of this
+    package's code. Equal fingerprints mean that unfinished work can be gone on with."""
+    digest = hashlib.sha256(_code().encode())
+    for part in parts:
+        if isinstance(part, Path):
+            files = sorted(part.rglob("*")) if part.is_dir() else [part]
+            stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+            digest.update(repr(stats).encode())
+        else:
+            text = part.model_dump_json() if hasattr(part, "model_dump_json") else json.dumps(part)
+            digest.update(f"{type(part).__name__}:{text}\0".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _places(made: Path, scratch: Path, clip: Clip, suffix: str) -> tuple[Path, Path]:
+    return made / clip.split / f"{clip.name}{suffix}", scratch / "counts" / clip.split / f"{clip.name}.json"
+
+
+def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
+    """Yield each job's counts as it is done."""
+    if workers <= 1:
+        yield from (_one(*job) for job in jobs)
+        return
+    # Spawned, not forked: torch and OpenCV hold threads that a fork would leave locked.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_share_cores, initargs=(workers,))  # fmt: skip
+    try:
+        waiting: set[Future[dict[str, int]]] = {pool.submit(_one, *job) for job in jobs}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    except BrokenProcessPool:
+        raise VadError("a worker process was killed, most likely for want of memory; set `compute.workers` lower and run the same command again: finished clips are kept") from None  # fmt: skip
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one(work: Work, clip: Clip, artefact: Path, note: Path) -> dict[str, int]:
+    counts = work(clip, artefact)
+    write_json(note, counts)
+    return counts
+
+
+def _share_cores(workers: int) -> None:
+    """In a worker: as many threads as its share of the cores, so that workers do not trample on each other."""
+    import os
+
+    import cv2
+
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    cv2.setNumThreads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch, which is imported later if at all

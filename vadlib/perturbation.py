@@ -1,0 +1,94 @@
+"""Reconstruction errors and the reconstruction-based input perturbation (paper III-D, eq. 2)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vadlib.compute import Engine
+from vadlib.settings import Branch
+
+Errors = dict[Branch, Tensor]
+"""S_r and S_m of III-E by branch: float32 (B,), one error for each cube."""
+
+
+def cube_errors(output: Tensor, target: Tensor, p: float) -> Tensor:
+    """|output - target|_p^p of each cube, summed over its frames, channels and pixels: (B, L, C, H, W) to (B,).
+
+    Always in float32, whatever precision the network ran in. At p = 1 the derivative at 0 is taken as 0.
+    """
+    difference = output.float() - target
+    powers = difference.square() if p == 2 else difference.abs().pow(p)
+    return powers.flatten(1).sum(1)
+
+
+def reconstruction_errors(
+    networks: Mapping[Branch, nn.Module], cubes: Tensor, flows: Tensor | None, p: float, engine: Engine
+) -> Errors:
+    """Each network's error on a batch: the raw branch against the cubes themselves, the flow branch against their flow."""
+    errors: Errors = {}
+    for branch, network in networks.items():
+        with engine.autocast():
+            output = network(cubes)
+        errors[branch] = cube_errors(output, cubes if branch == "raw" else flows, p)
+    return errors
+
+
+def input_gradient(
+    networks: Mapping[Branch, nn.Module],
+    cubes: Tensor,
+    flows: Tensor | None,
+    p: float,
+    reduction: Literal["sum", "mean"],
+    engine: Engine,
+) -> tuple[Tensor, Errors]:
+    """The gradient of L_p with respect to the cubes, and the unperturbed errors, in one forward and backward pass.
+
+    L_p is left without its 1/M, and every cube has a term of its own: neither changes a gradient's sign, so cubes of
+    many frames share a batch. The raw target is the cube itself, and takes gradient too (eq. 2 as written).
+
+    Args:
+        cubes: float32 (B, L, 3, H, W) in [0, 1].
+        flows: float32 (B, L, 2, H, W), px per frame; None without a flow branch.
+        reduction: "sum" over elements as the paper; "mean" over each branch's elements as the authors' code, which
+            weighs flow 1.5 times as much against raw (3 channels against 2).
+    """
+    with torch.enable_grad():
+        y = cubes.detach().requires_grad_(True)
+        errors = reconstruction_errors(networks, y, flows, p, engine)
+        scale = {"raw": cubes[0].numel(), "flow": 1 if flows is None else flows[0].numel()}
+        loss = sum(e.sum() / (scale[branch] if reduction == "mean" else 1) for branch, e in errors.items())
+        (gradient,) = torch.autograd.grad(loss, y)
+    return gradient, {branch: error.detach() for branch, error in errors.items()}
+
+
+def perturbed_errors(
+    networks: Mapping[Branch, nn.Module],
+    cubes: Tensor,
+    flows: Tensor | None,
+    etas: Sequence[float],
+    p: float,
+    reduction: Literal["sum", "mean"],
+    engine: Engine,
+) -> dict[float, Errors]:
+    """The errors of eq. (2)'s perturbed cubes for each eta: one gradient for all, one more forward pass for each.
+
+    The gradient does not depend on eta, and eta = 0 is the gradient's own forward pass. The raw error is against the
+    perturbed cube, the flow error against the unchanged flow. Perturbed cubes may leave [0, 1]: the paper does not clip.
+
+    `networks` must be frozen (`Engine.for_scoring`): weights take no gradient.
+    """
+    if any(etas):
+        gradient, unperturbed = input_gradient(networks, cubes, flows, p, reduction, engine)
+    else:
+        with torch.inference_mode():
+            unperturbed = reconstruction_errors(networks, cubes, flows, p, engine)
+    results = {}
+    with torch.inference_mode():
+        for eta in etas:
+            results[eta] = unperturbed
+            if eta:
+                perturbed = cubes - eta * gradient.sign()
+                results[eta] = reconstruction_errors(networks, perturbed, flows, p, engine)
+    return results

@@ -1,0 +1,183 @@
+"""STATE, the Spatio-Temporal Auto-Trans-Encoder (Wang et al., ICDM 2022, section III-B), in the paper's order.
+
+Shapes: B cubes, L = 2T+1 frames of a cube, C = 3 input and C' output channels (3 for the raw branch, 2 for
+the flow branch), H x W patches, h x w = H/4 x W/4 feature maps of d channels. The frames of all cubes go
+through the convolutions as one batch of B*L maps; only attention tells cubes and frames apart.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vadlib.settings import Branch, Model
+
+OUTPUT_CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
+
+
+def check_cubes(cubes: Tensor) -> None:
+    """Raise ValueError unless `cubes` is (B, L, 3, H, W) with H and W multiples of 4."""
+    if cubes.ndim != 5 or cubes.shape[2] != 3 or cubes.shape[3] % 4 or cubes.shape[4] % 4:
+        raise ValueError(
+            f"expected cubes (B, L, 3, H, W), H and W multiples of 4, got {tuple(cubes.shape)}"
+        )
+
+
+class ConvBlock(nn.Sequential):
+    """(conv 3x3, BatchNorm, ReLU) twice (III-B3)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Encoder(nn.Module):
+    """E of III-B1: the same encoder for every patch, (B*L, C, H, W) to (B*L, d, H/4, W/4)."""
+
+    def __init__(self, widths: tuple[int, int, int], inputs: int = 3) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ConvBlock(before, after) for before, after in zip((inputs, *widths[:-1]), widths, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)[-1]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The output of each block, full size first."""
+        outputs = [self.blocks[0](x)]
+        for block in self.blocks[1:]:
+            outputs.append(block(F.max_pool2d(outputs[-1], 2)))
+        return outputs
+
+
+class ConvolutionalAttention(nn.Module):
+    """Multi-head learnable convolutional attention (III-B2 b to d, eq. 1, fig. 3).
+
+    Head h owns channels [h*d/H, (h+1)*d/H) of Q, K and V, so that all heads are one convolution.
+
+    Attention-Net F convolves concat(Q_i, K_j) for every pair (i, j). A convolution of a concatenation is the
+    sum of the convolutions of its parts: L maps of the queries and L of the keys give all L*L attention maps,
+    exactly, and no pair is ever concatenated.
+    """
+
+    def __init__(self, width: int, *, heads: int, slope: float, head_input: str) -> None:
+        super().__init__()
+        self.heads, self.slope = heads, slope
+        # Eq. (1) writes W^(h) * Z: every head sees all d channels. The authors' code gives a head its own
+        # d/H channels of Z, which is a grouped convolution.
+        groups = heads if head_input == "slice" else 1
+        self.query = nn.Conv2d(width, width, 3, padding=1, groups=groups)  # W_Q
+        self.key_value = nn.Conv2d(width, width, 3, padding=1, groups=groups)  # W_KV: K and V are one map
+        # F, one for each head as its weights are learnable: the half that meets Q_i, and the half that meets K_j.
+        self.attend_query = nn.Conv2d(width, heads, 3, padding=1, groups=heads)
+        self.attend_key = nn.Conv2d(width, heads, 3, padding=1, groups=heads, bias=False)
+
+    def forward(self, z: Tensor, positional: Tensor, cubes: int) -> Tensor:
+        """(B*L, d, h, w) and the encoding (L, d) to the concatenated heads, (B*L, d, h, w)."""
+        q = F.leaky_relu(self.query(z), self.slope)
+        v = F.leaky_relu(self.key_value(z), self.slope)
+        attention = self.attention(q, v, positional, cubes)
+        frames, width, height, breadth = z.shape
+        v = v.unflatten(0, (cubes, -1)).unflatten(2, (self.heads, -1))  # (B, L, H, d/H, h, w)
+        out = torch.einsum("bijkyx,bjkcyx->bikcyx", attention, v)  # sum_j A_i^j * V_j
+        return out.reshape(frames, width, height, breadth)  # Concat(head_1, ..., head_H)
+
+    def attention(self, q: Tensor, k: Tensor, positional: Tensor, cubes: int) -> Tensor:
+        """Softmax over j of A_i^j = F(concat(Q_i, K_j)): (B, L, L, H, h, w), [b, i, j, head, y, x]."""
+        # The encoding is added to Q and K and never to V, the same at every pixel (III-B2 c). F is linear, so
+        # F(Q + E) = F(Q) + F(E) with F(E) of one cube's size instead of the batch's.
+        encoding = positional[:, :, None, None].expand(-1, -1, *q.shape[-2:])
+        of_query = self.attend_query(q).unflatten(0, (cubes, -1))  # (B, L, H, h, w)
+        of_query = of_query + F.conv2d(encoding, self.attend_query.weight, padding=1, groups=self.heads)
+        of_key = self.attend_key(k).unflatten(0, (cubes, -1)) + self.attend_key(encoding)
+        maps = F.leaky_relu(of_query[:, :, None] + of_key[:, None], self.slope)
+        return maps.softmax(dim=2)
+
+
+class AttentionLayer(nn.Module):
+    """One layer of the attention stack (III-B2 a): attention and feed-forward, each with its residual connection."""
+
+    def __init__(self, width: int, *, heads: int, slope: float, head_input: str) -> None:
+        super().__init__()
+        self.slope = slope
+        self.attention = ConvolutionalAttention(width, heads=heads, slope=slope, head_input=head_input)
+        self.feed_forward = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(4, width)  # after the second sub-layer only; 4 groups as the authors
+
+    def forward(self, z: Tensor, positional: Tensor, cubes: int) -> Tensor:
+        z = z + self.attention(z, positional, cubes)
+        z = z + F.leaky_relu(self.feed_forward(z), self.slope)
+        return self.norm(z)
+
+
+class Decoder(nn.Module):
+    """D of III-B1, symmetric to the encoder: two blocks of deconvolution, then one that alters channels only."""
+
+    def __init__(self, widths: tuple[int, int, int], outputs: int, *, skips: bool = False) -> None:
+        super().__init__()
+        deep_to_shallow = widths[::-1]
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1)
+            for width in deep_to_shallow[:-1]
+        )
+        self.blocks = nn.ModuleList(
+            ConvBlock(deep + shallow if skips else deep, shallow)
+            for deep, shallow in zip(deep_to_shallow, deep_to_shallow[1:], strict=False)
+        )
+        self.output = nn.Conv2d(widths[0], outputs, 1)  # no activation
+
+    def forward(self, z: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
+        """(B*L, d, h, w) to (B*L, C', H, W). `skips`, shallow first, are a U-Net's; STATE has none."""
+        for index, (up, block) in enumerate(zip(self.ups, self.blocks, strict=True)):
+            z = up(z)
+            z = block(torch.cat([z, skips[-1 - index]], dim=1) if skips else z)
+        return self.output(z)
+
+
+class State(nn.Module):
+    """STATE (III-B1, fig. 2): encoder, N attention layers, decoder."""
+
+    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+        """`length` is L, the most frames a cube may have."""
+        super().__init__()
+        width = model.widths[-1]
+        self.encoder = Encoder(model.widths)
+        self.layers = nn.ModuleList(
+            AttentionLayer(width, heads=model.heads, slope=model.slope, head_input=model.head_input)
+            for _ in range(model.layers)
+        )
+        # Learnable positional encoding (III-B2 c). The paper has a table (L, d) in each stack; the authors' code one
+        # (L, d/H) that all heads and layers share.
+        self.repeats = model.heads if model.positional == "shared" else 1
+        tables = 1 if model.positional == "shared" else model.layers
+        self.positional = nn.ParameterList(
+            nn.Parameter(torch.randn(length, width // self.repeats)) for _ in range(tables)
+        )
+        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch])
+
+    def forward(self, cubes: Tensor) -> Tensor:
+        """Reconstruct cubes.
+
+        Args:
+            cubes: float (B, L, 3, H, W) in [0, 1], RGB; H and W multiples of 4.
+
+        Returns:
+            (B, L, C', H, W): the patches themselves (raw), or their flow, (u, v) in px per frame (flow).
+
+        Raises ValueError for another shape, or more frames than the positional encoding has rows.
+        """
+        check_cubes(cubes)
+        length = cubes.shape[1]
+        if self.positional and length > len(self.positional[0]):
+            raise ValueError(f"a cube of {length} frames; this model was made for {len(self.positional[0])}")
+        z = self.encoder(cubes.flatten(0, 1))
+        for index, layer in enumerate(self.layers):
+            table = self.positional[index % len(self.positional)][:length]
+            z = layer(z, table.repeat(1, self.repeats), len(cubes))
+        return self.decoder(z).unflatten(0, cubes.shape[:2])
