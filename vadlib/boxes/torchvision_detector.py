@@ -1,0 +1,56 @@
+"""Appearance boxes by a torchvision detector: permissively licensed, for those who cannot use AGPL code."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vadlib.boxes.table import APPEARANCE, Boxes
+from vadlib.boxes.weights import load_state_dict, torchvision_weights
+from vadlib.clips import Clip
+from vadlib.errors import VadError
+from vadlib.settings import Detector
+
+
+def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "cpu"):
+    """A `DetectFrames` of the model `name` with torchvision's newest COCO weights.
+
+    No class is filtered out. Raises VadError for an unknown name, and where the weights are missing and
+    cannot be downloaded.
+    """
+    import torch
+    from torchvision import models
+
+    names = models.list_models(module=models.detection)
+    if name not in names:
+        raise VadError(f"detector.weights: torchvision has no detector {name!r}; it has: {', '.join(names)}")
+    weights = models.get_model_weights(name).DEFAULT
+    path = torchvision_weights(weights.url, weights_folder)
+    model = models.get_model(name, weights=None, weights_backbone=None)
+    try:
+        model.load_state_dict(load_state_dict(path))
+    except RuntimeError:
+        raise VadError(f"{path}: not the weights of torchvision's {name}; get {weights.url} again") from None
+    # The longer side decides, and the shorter follows. SSD has its own fixed size, which goes before these.
+    model.transform.min_size, model.transform.max_size = (settings.image_size,), settings.image_size
+    model.eval().to(device)
+    ids = _coco_ids(weights.meta["categories"])
+
+    @torch.inference_mode()
+    def detect(clip: Clip, first: int, frames: Sequence[np.ndarray]) -> list[Boxes]:
+        # Frames of a clip are of one size, so the padding of a batch to its largest image pads nothing more.
+        images = [torch.from_numpy(f).to(device).permute(2, 0, 1).float() / 255 for f in frames]
+        found = [{key: value.cpu().numpy() for key, value in result.items()} for result in model(images)]
+        return [Boxes.of(f["boxes"], APPEARANCE, f["scores"], ids[f["labels"]]) for f in found]
+
+    return detect
+
+
+def _coco_ids(categories: Sequence[str]) -> np.ndarray:
+    """From torchvision's labels, which keep COCO's gaps, to COCO's 80 classes counted from 0, person."""
+    ids, known = np.full(len(categories), -1, np.int16), 0
+    for label, category in enumerate(categories):
+        if category not in ("__background__", "N/A"):
+            ids[label] = known
+            known += 1
+    return ids
