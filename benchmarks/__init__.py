@@ -1,1 +1,1 @@
-"""Benchmarks: scripts that print ratios. The literal reading of the paper is both their baseline and the tests' oracle."""
+"""Benchmarks: scripts that print ratios. The literal reading of the paper is their baseline and the tests' oracle."""

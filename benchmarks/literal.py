@@ -42,8 +42,7 @@ class LiteralLayer(nn.Module):
         self.slices = model.head_input == "slice"
         head_width = width // model.heads
         self.heads = nn.ModuleList(
-            LiteralHead(head_width if self.slices else width, head_width, model.slope)
-            for _ in range(model.heads)
+            LiteralHead(head_width if self.slices else width, head_width, model.slope) for _ in range(model.heads)
         )
         self.feed_forward = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(model.slope))
         self.norm = nn.GroupNorm(4, width)
@@ -51,9 +50,7 @@ class LiteralLayer(nn.Module):
     def forward(self, z: list[Tensor], positional: Tensor) -> list[Tensor]:
         count = len(self.heads)
         seen = [[part[h] for part in (z_i.chunk(count, 1) for z_i in z)] if self.slices else z for h in range(count)]
-        parts = [
-            head(seen_h, e) for head, seen_h, e in zip(self.heads, seen, positional.chunk(count, 1), strict=True)
-        ]
+        parts = [head(seen_h, e) for head, seen_h, e in zip(self.heads, seen, positional.chunk(count, 1), strict=True)]
         attended = [torch.cat([part[i] for part in parts], dim=1) for i in range(len(z))]
         z = [z_i + a_i for z_i, a_i in zip(z, attended, strict=True)]
         return [self.norm(z_i + self.feed_forward(z_i)) for z_i in z]
@@ -76,9 +73,7 @@ class LiteralState(nn.Module):
     def __init__(self, model: Model, branch: Branch, length: int) -> None:
         super().__init__()
         w1, w2, w3 = model.widths
-        self.encoder = nn.Sequential(
-            _block(3, w1), nn.MaxPool2d(2), _block(w1, w2), nn.MaxPool2d(2), _block(w2, w3)
-        )
+        self.encoder = nn.Sequential(_block(3, w1), nn.MaxPool2d(2), _block(w1, w2), nn.MaxPool2d(2), _block(w2, w3))
         self.layers = nn.ModuleList(LiteralLayer(model) for _ in range(model.layers))
         self.shared = model.positional == "shared"
         self.heads = model.heads
@@ -106,7 +101,7 @@ def loss(output: Tensor, target: Tensor, p: float) -> Tensor:
 def perturbed_scores(
     raw: nn.Module, flow: nn.Module, cubes: Tensor, flows: Tensor, eta: float, p: float
 ) -> tuple[Tensor, Tensor]:
-    """S_r and S_m of one frame's M cubes, (M,) each, after eq. (2). Weights take gradients, as autograd has it by default."""
+    """S_r and S_m of one frame's M cubes, (M,) each, after eq. (2). Weights take gradients too."""
     y = cubes.clone().requires_grad_(True)
     error = loss(raw(y), y, p) + loss(flow(y), flows, p)  # L_p: both carry the 1/M
     (gradient,) = torch.autograd.grad(error, y, retain_graph=True)

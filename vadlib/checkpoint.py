@@ -40,8 +40,16 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
             network = build_model(model, branch, length)
             if found == branch:
                 network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError, ValidationError, RuntimeError, OSError) as error:
-        raise VadError(f"{path}: not a model of this project ({_short(error)}); make it again with {made_by}") from None  # fmt: skip
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ValidationError,
+        RuntimeError,
+        OSError,
+    ) as error:
+        raise VadError(f"{path}: not a model of this project ({_short(error)}); make it again with {made_by}") from None
     if found != branch:
         raise VadError(f"{path}: holds the {found} branch, not the {branch} branch")
     return network.eval(), model, length
@@ -130,7 +138,11 @@ def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positio
     if not layers:
         raise KeyError("encoder.encoder.0.attention_heads.0")
     return Model(
-        widths=widths, layers=max(layers) + 1, heads=max(heads) + 1, head_input=head_input, positional=positional
+        widths=widths,
+        layers=max(layers) + 1,
+        heads=max(heads) + 1,
+        head_input=head_input,
+        positional=positional,
     )
 
 
@@ -165,7 +177,9 @@ def _renamed(weights: dict[str, dict[str, Tensor]], model: Model) -> dict[str, T
             out[f"{mine}.attention.{target}.bias"] = torch.cat([attention[f"{h}.{source}.conv0.0.bias"] for h in heads])
         nets = torch.cat([attention[f"{head}.attentionmap.conv0.0.weight"] for head in heads])  # (H, 2 d/H, 3, 3)
         out[f"{mine}.attention.attend_query.weight"], out[f"{mine}.attention.attend_key.weight"] = nets.chunk(2, dim=1)
-        out[f"{mine}.attention.attend_query.bias"] = torch.cat([attention[f"{head}.attentionmap.conv0.0.bias"] for head in heads])  # fmt: skip
+        out[f"{mine}.attention.attend_query.bias"] = torch.cat(
+            [attention[f"{head}.attentionmap.conv0.0.bias"] for head in heads]
+        )
         for kind in ("weight", "bias"):
             out[f"{mine}.feed_forward.{kind}"] = attention[f"{theirs}.feedforward.conv0.0.{kind}"]
             out[f"{mine}.norm.{kind}"] = attention[f"{theirs}.GN1.{kind}"]
@@ -185,3 +199,16 @@ def _short(error: BaseException) -> str:
     """The first line of a library's message, cut to a readable length."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Keep an unfinished training's state: tensors, numbers and lists, nothing that needs code to load."""
+    with written_aside(path) as aside:
+        torch.save(state, aside)
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """What `save_state` kept, or None where nothing was."""
+    if not path.exists():
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -167,9 +167,7 @@ def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
 _PREPARE = "if the footage was changed on purpose, run prepare again"
 
 
-def _wrong_size(
-    where: str, number: int, file: Path, expected: tuple[int, int], found: tuple[int, int]
-) -> VadError:
+def _wrong_size(where: str, number: int, file: Path, expected: tuple[int, int], found: tuple[int, int]) -> VadError:
     return VadError(
         f"{where}: frame {number} ({file}) is {found[0]}x{found[1]} px, "
         f"the clip's first is {expected[0]}x{expected[1]}; all frames of a clip must have one size"
@@ -207,9 +205,7 @@ def _frame_files(folder: Path, where: str) -> list[Path]:
             raise VadError(f"{where}: {file} has no frame number in its name; expected names like 001.jpg")
         number = int(digits[-1])
         if number in numbered:
-            raise VadError(
-                f"{where}: two files are frame {number}: {numbered[number]} and {file}; remove one"
-            )
+            raise VadError(f"{where}: two files are frame {number}: {numbered[number]} and {file}; remove one")
         numbered[number] = file
     if not numbered:
         raise VadError(f"{where} ({folder}): no images in the folder; expected {', '.join(IMAGE_SUFFIXES)}")
@@ -299,9 +295,7 @@ def _video_frames(path: Path, where: str) -> Iterator[av.VideoFrame]:
                 packets += packet.size > 0
                 for frame in packet.decode():
                     if packet.is_corrupt or frame.is_corrupt:
-                        raise VadError(
-                            f"{where}: frame {number} ({path}) is damaged or cut; {_REPLACE_VIDEO}"
-                        )
+                        raise VadError(f"{where}: frame {number} ({path}) is damaged or cut; {_REPLACE_VIDEO}")
                     end = frame.time
                     yield frame
                     number += 1

@@ -53,7 +53,10 @@ def make_engine(compute: Compute) -> Engine:
         raise VadError("compute.device: cuda asked for, but torch sees no GPU; set it to auto or cpu")
     device = torch.device(name)
     native = multiplies_bf16(device)
-    return Engine(device, torch.bfloat16 if compute.precision == "bf16" or (compute.precision == "auto" and native) else torch.float32)  # fmt: skip
+    return Engine(
+        device,
+        torch.bfloat16 if compute.precision == "bf16" or (compute.precision == "auto" and native) else torch.float32,
+    )
 
 
 def multiplies_bf16(device: torch.device) -> bool:

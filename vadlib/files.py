@@ -30,7 +30,8 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
         if is_disk_full(error):
             raise VadError(
-                f"{path}: the disk is full; nothing half-written was kept. Free some space and run the same command again"
+                f"{path}: the disk is full; nothing half-written was kept. "
+                "Free some space, then run the same command again"
             ) from error
         raise
 

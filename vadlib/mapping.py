@@ -32,7 +32,14 @@ Work = Callable[[Clip, Path], dict[str, int]]
 
 
 def map_clips(
-    work: Work, clips: Sequence[Clip], output: Path, *, suffix: str, fingerprint: str, workers: int, label: str
+    work: Work,
+    clips: Sequence[Clip],
+    output: Path,
+    *,
+    suffix: str,
+    fingerprint: str,
+    workers: int,
+    label: str,
 ) -> Counter[str]:
     """Make `output/<split>/<clip><suffix>` of every clip and return the sums of what `work` counted.
 
@@ -116,14 +123,22 @@ def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
         yield from (_one(*job) for job in jobs)
         return
     # Spawned, not forked: torch and OpenCV hold threads that a fork would leave locked.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_share_cores, initargs=(workers,))  # fmt: skip
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_share_cores,
+        initargs=(workers,),
+    )
     try:
         waiting: set[Future[dict[str, int]]] = {pool.submit(_one, *job) for job in jobs}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool:
-        raise VadError("a worker process was killed, most likely for want of memory; set `compute.workers` lower and run the same command again: finished clips are kept") from None  # fmt: skip
+        raise VadError(
+            "a worker process was killed, most likely for want of memory; set `compute.workers` lower and run the "
+            "same command again: finished clips are kept"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

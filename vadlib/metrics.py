@@ -49,7 +49,7 @@ def macro_auroc(labels: Clips, scores: Clips) -> float | None:
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Where the false positive rate equals the false negative rate, on the line between the ROC's two nearest points."""
+    """Where false positive and false negative rate are equal, on the line between the ROC's two nearest points."""
     if labels.all() or not labels.any():
         return None
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)

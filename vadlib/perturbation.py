@@ -26,7 +26,7 @@ def cube_errors(output: Tensor, target: Tensor, p: float) -> Tensor:
 def reconstruction_errors(
     networks: Mapping[Branch, nn.Module], cubes: Tensor, flows: Tensor | None, p: float, engine: Engine
 ) -> Errors:
-    """Each network's error on a batch: the raw branch against the cubes themselves, the flow branch against their flow."""
+    """Each network's error on a batch: raw against the cubes themselves, flow against their flow."""
     errors: Errors = {}
     for branch, network in networks.items():
         with engine.autocast():
@@ -75,7 +75,7 @@ def perturbed_errors(
     """The errors of eq. (2)'s perturbed cubes for each eta: one gradient for all, one more forward pass for each.
 
     The gradient does not depend on eta, and eta = 0 is the gradient's own forward pass. The raw error is against the
-    perturbed cube, the flow error against the unchanged flow. Perturbed cubes may leave [0, 1]: the paper does not clip.
+    perturbed cube, the flow error against the unchanged flow. Perturbed cubes may leave [0, 1]: the paper has no clip.
 
     `networks` must be frozen (`Engine.for_scoring`): weights take no gradient.
     """

@@ -40,7 +40,9 @@ def fit_statistics(errors: Iterable[np.ndarray]) -> Statistics:
 
 
 def anomaly_scores(
-    errors: Mapping[Branch, np.ndarray], statistics: Mapping[Branch, Statistics], weights: Mapping[Branch, float]
+    errors: Mapping[Branch, np.ndarray],
+    statistics: Mapping[Branch, Statistics],
+    weights: Mapping[Branch, float],
 ) -> np.ndarray:
     """S of III-E for each cube, float64 (N,): the weighted sum of its standardised errors.
 

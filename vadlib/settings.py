@@ -8,7 +8,15 @@ key out, so that `dvc params diff` speaks of all of them.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -119,7 +127,8 @@ class Flow(Settings):
         None, description="working width and height, px; vectors are rescaled. null: the frames' own"
     )
     fields: str | None = Field(
-        None, description="with `import`: folder below data/<data set>, one field a frame, `{split}/{clip}` inside"
+        None,
+        description="with `import`: folder below data/<data set>, one field a frame, `{split}/{clip}` inside",
     )
 
     @model_validator(mode="after")
@@ -155,7 +164,8 @@ class Model(Settings):
         "all", description="channels a head sees: all d (paper, eq. 1) or its own d/H (authors)"
     )
     positional: Literal["stack", "shared"] = Field(
-        "stack", description="positional encoding: (L, d) in each stack (paper) or one (L, d/H) for all (authors)"
+        "stack",
+        description="positional encoding: (L, d) in each stack (paper) or one (L, d/H) for all (authors)",
     )
     p: float = Field(2.0, ge=1, description="p of the norm, in loss and score (paper IV-B)")
 
@@ -218,10 +228,12 @@ class Dataset(Settings):
     model: Model = Model()
     training: Training = Training()
     eta: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], BeforeValidator(_etas)] = Field(
-        (0.002,), description="perturbation magnitude, eq. (2); of a list the first is the headline (paper: Avenue)"
+        (0.002,),
+        description="perturbation magnitude, eq. (2); of a list the first is the headline (paper: Avenue)",
     )
     perturbation_loss: Literal["sum", "mean"] = Field(
-        "sum", description="eq. (2)'s loss over a cube's elements: sum (paper) or mean of each branch (authors)"
+        "sum",
+        description="eq. (2)'s loss over a cube's elements: sum (paper) or mean of each branch (authors)",
     )
     branches: Literal["both", "raw", "flow"] = Field(
         "both", description="the branches that perturb and score (paper: both)"
@@ -302,6 +314,13 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         return sorted(Compute.model_fields)
     group: type[Settings] = Dataset
     for part in location[2:]:
-        group = {"source": Source, "street": Street, "detector": Detector, "flow": Flow, "cube": Cube,
-                 "model": Model, "training": Training}.get(str(part), group)
+        group = {
+            "source": Source,
+            "street": Street,
+            "detector": Detector,
+            "flow": Flow,
+            "cube": Cube,
+            "model": Model,
+            "training": Training,
+        }.get(str(part), group)
     return sorted(group.model_fields)

@@ -56,12 +56,13 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
             self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape))
         return self
 
-    def add(
-        self, frame: int, boxes: np.ndarray, cubes: np.ndarray, magnitude: np.ndarray | None = None
-    ) -> None:
+    def add(self, frame: int, boxes: np.ndarray, cubes: np.ndarray, magnitude: np.ndarray | None = None) -> None:
         """Append a frame's M cubes, (M, L, patch, patch, C) of the branch's dtype, with their boxes (M, 4)."""
         if cubes.shape[1:] != self._shape or cubes.dtype != DTYPES[self._branch]:
-            raise ValueError(f"expected cubes (M, {self._shape}) of {DTYPES[self._branch].__name__}, got {cubes.shape} of {cubes.dtype}")  # fmt: skip
+            raise ValueError(
+                f"expected cubes (M, {self._shape}) of {DTYPES[self._branch].__name__}, "
+                f"got {cubes.shape} of {cubes.dtype}"
+            )
         rows = (np.full(len(boxes), frame, np.int32), boxes.astype(np.float32), cubes)
         self._pending.append(rows if magnitude is None else (*rows, magnitude.astype(np.float32)))
         if sum(len(rows[0]) for rows in self._pending) >= BLOCK:
@@ -111,7 +112,9 @@ class Shard:
             except FileNotFoundError:
                 raise missing(self.path, self._made_by) from None
             except OSError as error:
-                raise VadError(f"{self.path}: not a whole cube shard ({error}); make it again with {self._made_by}") from None  # fmt: skip
+                raise VadError(
+                    f"{self.path}: not a whole cube shard ({error}); make it again with {self._made_by}"
+                ) from None
         return self._file
 
     def __len__(self) -> int:
@@ -163,7 +166,8 @@ class CubeSet:
             count = len(raw)
             if flow is not None and not np.array_equal(raw.read("boxes"), flow.read("boxes")):
                 raise VadError(
-                    f"{raw.path} and {flow.path} hold cubes of different boxes ({count} and {len(flow)}); run `dvc repro`"
+                    f"{raw.path} and {flow.path} hold cubes of different boxes ({count} and {len(flow)}); "
+                    "run `dvc repro`"
                 )
             blocks += [(index, start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
             raw.close()
@@ -205,9 +209,7 @@ class CubeSet:
         rng = np.random.default_rng([self._seed, epoch])
         yield from self._batches([int(i) for i in rng.permutation(len(self._blocks))], size, rng, skip)
 
-    def _batches(
-        self, order: list[int], size: int, rng: np.random.Generator | None, skip: int = 0
-    ) -> Iterator[Batch]:
+    def _batches(self, order: list[int], size: int, rng: np.random.Generator | None, skip: int = 0) -> Iterator[Batch]:
         left_out = skip * size
         held: Batch | None = None
         for first in range(0, len(order), self.POOL):

@@ -5,6 +5,8 @@ the flow branch), H x W patches, h x w = H/4 x W/4 feature maps of d channels. T
 through the convolutions as one batch of B*L maps; only attention tells cubes and frames apart.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,9 +19,7 @@ OUTPUT_CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
 def check_cubes(cubes: Tensor) -> None:
     """Raise ValueError unless `cubes` is (B, L, 3, H, W) with H and W multiples of 4."""
     if cubes.ndim != 5 or cubes.shape[2] != 3 or cubes.shape[3] % 4 or cubes.shape[4] % 4:
-        raise ValueError(
-            f"expected cubes (B, L, 3, H, W), H and W multiples of 4, got {tuple(cubes.shape)}"
-        )
+        raise ValueError(f"expected cubes (B, L, 3, H, W), H and W multiples of 4, got {tuple(cubes.shape)}")
 
 
 class ConvBlock(nn.Sequential):
@@ -123,12 +123,10 @@ class Decoder(nn.Module):
         super().__init__()
         deep_to_shallow = widths[::-1]
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1)
-            for width in deep_to_shallow[:-1]
+            nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1) for width in deep_to_shallow[:-1]
         )
         self.blocks = nn.ModuleList(
-            ConvBlock(deep + shallow if skips else deep, shallow)
-            for deep, shallow in zip(deep_to_shallow, deep_to_shallow[1:], strict=False)
+            ConvBlock(deep + shallow if skips else deep, shallow) for deep, shallow in pairwise(deep_to_shallow)
         )
         self.output = nn.Conv2d(widths[0], outputs, 1)  # no activation
 

@@ -1,0 +1,19 @@
+"""Stage `flow`."""
+
+from collections.abc import Mapping
+
+from vadlib.commands import DatasetName, run
+from vadlib.pipeline.flow import compute_flow
+from vadlib.settings import load_dataset
+
+
+def flow(dataset: DatasetName) -> Mapping[str, int]:
+    """Compute dense optical flow of every frame to the next, in pixels per frame.
+
+    Leaves work/<data set>/flow/<split>/<clip>.h5.
+    """
+    return compute_flow(dataset, *load_dataset(dataset))
+
+
+if __name__ == "__main__":
+    run(flow)

@@ -1,0 +1,58 @@
+"""Stage detect: the boxes of every frame."""
+
+import shutil
+from collections import Counter
+from functools import lru_cache, partial
+from pathlib import Path
+
+import pandas as pd
+
+from vadlib.boxes import DetectFrames, box_table, detect_clip, make_detector
+from vadlib.clips import Clip, read_frames
+from vadlib.mapping import fingerprint, map_clips
+from vadlib.pipeline.places import Places
+from vadlib.settings import Compute, Dataset, Detector
+from vadlib.tables import write_table
+
+
+def detect_boxes(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+    """One table of the boxes of all frames, a row group for each clip."""
+    places = Places(name)
+    manifest = places.load_manifest()
+    parts = places.work / "boxes"
+    work = partial(_detect_clip, settings.detector, places, compute.device, manifest.clips)
+    mark = fingerprint(settings.detector, places.prepared, places.data, places.weights)
+    counts = map_clips(
+        work,
+        manifest.clips,
+        parts,
+        suffix=".parquet",
+        fingerprint=mark,
+        workers=compute.workers,
+        label=f"detect {name}",
+    )
+    write_table(places.boxes, (pd.read_parquet(parts / f"{clip.key}.parquet") for clip in manifest.clips))
+    shutil.rmtree(parts)
+    return counts
+
+
+def _detect_clip(
+    settings: Detector, places: Places, device: str, clips: tuple[Clip, ...], clip: Clip, path: Path
+) -> dict[str, int]:
+
+    detector = _detector(settings, places, device, clips)
+    table = box_table(clip, detect_clip(clip, read_frames(clip), detector, settings))
+    write_table(path, [table])
+    sources = table["source"].value_counts()
+    return {
+        "clips": 1,
+        "frames": clip.frames,
+        "boxes": len(table),
+        **{f"{s} boxes": int(n) for s, n in sources.items()},
+    }
+
+
+@lru_cache(maxsize=1)
+def _detector(settings: Detector, places: Places, device: str, clips: tuple[Clip, ...]) -> DetectFrames:
+
+    return make_detector(settings, places.weights, places.data, clips, device)

@@ -1,0 +1,60 @@
+"""Stage fit_scores: error statistics to standardise by."""
+
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import nn
+
+from vadlib.checkpoint import load_model
+from vadlib.compute import Engine, make_engine
+from vadlib.errors import VadError
+from vadlib.files import write_json
+from vadlib.mapping import progress
+from vadlib.perturbation import reconstruction_errors
+from vadlib.pipeline.places import Places
+from vadlib.pipeline.train import training_cubes
+from vadlib.scoring import fit_statistics
+from vadlib.settings import BRANCHES, Branch, Compute, Dataset
+
+
+def scoring_networks(
+    places: Places, branches: tuple[Branch, ...], engine: Engine, settings: Dataset
+) -> dict[Branch, nn.Module]:
+    """The trained networks of the branches in use, frozen for scoring."""
+
+    networks = {}
+    for branch in branches:
+        network, model, _ = load_model(places.model(branch), branch, places.made_by("train", branch))
+        if model.p != settings.model.p:
+            raise VadError(
+                f"{places.model(branch)}: trained with p = {model.p:g}, params.yaml says {settings.model.p:g}; "
+                f"run {places.made_by('train', branch)}"
+            )
+        networks[branch] = engine.for_scoring(network)
+    return networks
+
+
+def fit_error_statistics(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+    """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
+
+    places = Places(name)
+    engine = make_engine(compute)
+    networks = scoring_networks(places, BRANCHES, engine, settings)
+    cubes = training_cubes(places, BRANCHES, settings, all_cubes=True)
+    found: dict[Branch, list[np.ndarray]] = {branch: [] for branch in BRANCHES}
+    with progress(len(cubes), f"fit_scores {name}", "cube") as bar, torch.inference_mode():
+        for batch in cubes.in_order(compute.score_batch):
+            errors = reconstruction_errors(
+                networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.model.p, engine
+            )
+            for branch, error in errors.items():
+                found[branch].append(error.cpu().numpy())
+            bar.update(len(batch.raw))
+    try:
+        statistics = {branch: asdict(fit_statistics(errors)) for branch, errors in found.items()}
+    except ValueError as error:
+        raise VadError(f"data set {name}: {error}") from None
+    write_json(places.statistics, statistics)
+    return Counter(cubes=len(cubes))

@@ -1,0 +1,44 @@
+"""Stage flow: optical flow of every frame."""
+
+from collections import Counter
+from functools import lru_cache, partial
+from pathlib import Path
+
+from vadlib.clips import Clip, read_frames
+from vadlib.flow import flow_of_clip, make_estimator
+from vadlib.flow.storage import FlowWriter
+from vadlib.mapping import fingerprint, map_clips
+from vadlib.pipeline.places import Places
+from vadlib.settings import Compute, Dataset, Flow
+
+
+def compute_flow(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+    """Optical flow of every frame, one HDF5 file for each clip."""
+    places = Places(name)
+    manifest = places.load_manifest()
+    work = partial(_flow_clip, settings.flow, places, compute.device)
+    mark = fingerprint(settings.flow, places.prepared, places.data, places.weights)
+    return map_clips(
+        work,
+        manifest.clips,
+        places.flow,
+        suffix=".h5",
+        fingerprint=mark,
+        workers=compute.workers,
+        label=f"flow {name}",
+    )
+
+
+def _flow_clip(settings: Flow, places: Places, device: str, clip: Clip, path: Path) -> dict[str, int]:
+
+    estimator = _estimator(settings, places, device)
+    with FlowWriter(path, clip.frames, clip.height, clip.width) as writer:
+        for field in flow_of_clip(clip, read_frames(clip), estimator):
+            writer.add(field)
+    return {"clips": 1, "frames": clip.frames, "bytes": path.stat().st_size}
+
+
+@lru_cache(maxsize=1)
+def _estimator(settings: Flow, places: Places, device: str):
+
+    return make_estimator(settings, places.weights, places.data, device)

@@ -1,0 +1,77 @@
+"""Where a data set's inputs and artefacts lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vadlib.clips import Clip, Manifest, load_manifest
+from vadlib.settings import Branch
+from vadlib.shards import Shard
+
+BOX = ["x1", "y1", "x2", "y2"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a data set's inputs and artefacts lie, relative to the project's folder, and what makes them."""
+
+    name: str
+
+    @property
+    def data(self) -> Path:
+        return Path("data") / self.name
+
+    @property
+    def weights(self) -> Path:
+        return Path("weights") / self.name
+
+    @property
+    def work(self) -> Path:
+        return Path("work") / self.name
+
+    @property
+    def metrics(self) -> Path:
+        return Path("metrics") / self.name
+
+    @property
+    def prepared(self) -> Path:
+        return self.work / "prepared"
+
+    @property
+    def manifest(self) -> Path:
+        return self.prepared / "manifest.json"
+
+    @property
+    def boxes(self) -> Path:
+        return self.work / "boxes.parquet"
+
+    @property
+    def flow(self) -> Path:
+        return self.work / "flow"
+
+    def cubes(self, branch: str) -> Path:
+        return self.work / "cubes" / branch
+
+    def model(self, branch: str) -> Path:
+        return self.work / "model" / f"{branch}.safetensors"
+
+    @property
+    def statistics(self) -> Path:
+        return self.work / "model" / "statistics.json"
+
+    @property
+    def scores(self) -> Path:
+        return self.work / "scores"
+
+    def scores_of(self, eta: float, table: str) -> Path:
+        """The `cubes` or the `frames` table of one eta."""
+        return self.scores / f"eta_{eta:g}" / f"{table}.parquet"
+
+    def made_by(self, stage: str, branch: str | None = None) -> str:
+        """The command that makes a missing input."""
+        return f"`dvc repro {stage}@{self.name}{f'-{branch}' if branch else ''}`"
+
+    def shard(self, clip: Clip, branch: Branch) -> Shard:
+        return Shard(self.cubes(branch) / clip.split / f"{clip.name}.h5", self.made_by(f"build_{branch}"))
+
+    def load_manifest(self) -> Manifest:
+        return load_manifest(self.manifest)

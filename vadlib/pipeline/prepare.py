@@ -1,0 +1,35 @@
+"""Stage prepare: index and check a data set."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from vadlib.clips import save_manifest
+from vadlib.mapping import fingerprint, publish, scratch_folder
+from vadlib.pipeline.places import Places
+from vadlib.settings import Compute, Dataset
+
+
+def prepare_dataset(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+    """Index and check the data set; render it first if it is the embedded one."""
+    from vadlib.datasets import index_dataset
+
+    places = Places(name)
+    folder = places.data
+    if settings.source.street is not None:
+        from vadlib.datasets.synthetic import write_footage
+
+        scratch = scratch_folder(places.prepared, fingerprint(settings.source))
+        write_footage(settings.source.street, scratch / "made" / "footage", workers=compute.workers)
+        publish(scratch / "made", places.prepared)
+        shutil.rmtree(scratch)
+        folder = places.prepared / "footage"
+    manifest = index_dataset(name, settings.source, folder, Path())
+    save_manifest(manifest, places.manifest)
+    counts: Counter[str] = Counter()
+    for clip in manifest.clips:
+        counts[f"{clip.split} clips"] += 1
+        counts[f"{clip.split} frames"] += clip.frames
+        labels = clip.labels()
+        counts["anomalous frames"] += 0 if labels is None else int(labels.sum())
+    return counts

@@ -1,0 +1,129 @@
+"""Stage score: perturbed scores of the testing clips."""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from vadlib.clips import Clip
+from vadlib.compute import Engine, make_engine
+from vadlib.files import read_json
+from vadlib.mapping import fingerprint, map_clips
+from vadlib.perturbation import perturbed_errors
+from vadlib.pipeline.fit_scores import scoring_networks
+from vadlib.pipeline.places import BOX, Places
+from vadlib.scoring import Statistics, anomaly_scores, frame_scores
+from vadlib.settings import Branch, Compute, Dataset
+from vadlib.shards import CubeSet
+from vadlib.tables import read_table, write_table
+
+
+def score_clips(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+    """Perturbed scores of the testing clips, a table of cubes and one of frames for each eta."""
+
+    places = Places(name)
+    engine = make_engine(compute)
+    clips = places.load_manifest().split("testing")
+    branches = tuple(settings.weights)
+    networks = scoring_networks(places, branches, engine, settings)
+    fitted = read_json(places.statistics, places.made_by("fit_scores"))
+    statistics = {branch: Statistics(**fitted[branch]) for branch in branches}
+    identity = {
+        "eta": settings.eta,
+        "loss": settings.perturbation_loss,
+        "weights": settings.weights,
+        "p": settings.model.p,
+    }
+    files = [
+        places.statistics,
+        *(places.model(b) for b in branches),
+        places.cubes("raw"),
+        places.cubes("flow"),
+    ]
+    work = partial(_score_clip, settings, compute.score_batch, places, engine, networks, statistics)
+    parts = places.work / "scored"
+    counts = map_clips(
+        work,
+        clips,
+        parts,
+        suffix=".parquet",
+        fingerprint=fingerprint(identity, str(engine), *files),
+        workers=1,
+        label=f"score {name}",
+    )
+    shutil.rmtree(places.scores, ignore_errors=True)
+    for eta in settings.eta:
+        kinds = {"cubes": _cubes_of, "frames": _frames_of}
+        for table, make in kinds.items():
+            write_table(places.scores_of(eta, table), (make(parts / f"{c.key}.parquet", c, eta) for c in clips))
+    shutil.rmtree(parts)
+    return counts
+
+
+def _score_clip(
+    settings: Dataset,
+    size: int,
+    places: Places,
+    engine: Engine,
+    networks: Mapping[Branch, nn.Module],
+    statistics: Mapping[Branch, Statistics],
+    clip: Clip,
+    path: Path,
+) -> dict[str, int]:
+
+    raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+    errors: dict[float, dict[Branch, list[np.ndarray]]] = {e: {b: [] for b in networks} for e in settings.eta}
+    for batch in CubeSet([(raw, flow)]).in_order(size):
+        found = perturbed_errors(
+            networks,
+            engine.cubes(batch.raw),
+            engine.flows(batch.flow),
+            settings.eta,
+            settings.model.p,
+            settings.perturbation_loss,
+            engine,
+        )
+        for eta, of_branch in found.items():
+            for branch, error in of_branch.items():
+                errors[eta][branch].append(error.cpu().numpy())
+    boxes = pd.DataFrame(raw.read("boxes"), columns=BOX)
+    boxes.insert(0, "frame", raw.read("frame"))
+    boxes["magnitude"] = flow.read("magnitude")
+    parts = []
+    for eta, of_branch in errors.items():
+        part = boxes.assign(eta=eta)
+        joined = {b: np.concatenate([np.empty(0, np.float32), *e]) for b, e in of_branch.items()}
+        for branch, values in joined.items():
+            part[f"{branch}_error"] = values
+        part["score"] = anomaly_scores(joined, statistics, settings.weights)
+        parts.append(part)
+    write_table(path, parts)
+    return {"clips": 1, "frames": clip.frames, "cubes": len(boxes)}
+
+
+def _cubes_of(part: Path, clip: Clip, eta: float) -> pd.DataFrame:
+    table = read_table(part, "the same command", eta=eta).drop(columns="eta")
+    table.insert(0, "clip", clip.name)
+    return table
+
+
+def _frames_of(part: Path, clip: Clip, eta: float) -> pd.DataFrame:
+
+    table = _cubes_of(part, clip, eta)
+    frame = table["frame"].to_numpy()
+    scores, cubes = frame_scores(frame, table["score"].to_numpy(), clip.frames)
+    floor, _ = frame_scores(frame, table["magnitude"].to_numpy(), clip.frames)
+    return pd.DataFrame(
+        {
+            "clip": clip.name,
+            "frame": np.arange(clip.frames, dtype=np.int32),
+            "score": scores,
+            "boxes": cubes,
+            "floor": floor,
+        }
+    )
