@@ -128,7 +128,7 @@ def probe_clip(
         raise VadError(f"{path}: must lie below {root.absolute()} (a symbolic link there will do)") from None
     fps = None
     if path.is_dir():
-        sizes = ((file, _image_size(file)) for file in _frame_files(path, f"clip {split}/{name}"))
+        sizes = _image_sizes(path, f"clip {split}/{name}")
     else:
         fps = _video_rate(path, f"clip {split}/{name}")
         sizes = ((path, _shown_size(frame)) for frame in _video_frames(path, f"clip {split}/{name}"))
@@ -220,10 +220,11 @@ def _frame_files(folder: Path, where: str) -> list[Path]:
     return [numbered[number] for number in order]
 
 
-def _image_size(file: Path) -> tuple[int, int]:
-    """(width, height) from an image's header."""
-    with _opened(file, f"frame {file}") as image:
-        return image.size
+def _image_sizes(folder: Path, where: str) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """(width, height) of each frame, from the images' headers."""
+    for number, file in enumerate(_frame_files(folder, where)):
+        with _opened(file, f"{where}: frame {number} ({file})") as image:
+            yield file, image.size
 
 
 def _images(folder: Path, where: str) -> Iterator[tuple[Path, np.ndarray]]:

@@ -72,9 +72,7 @@ class _Call:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize(
-    ("function", "name"), [(os.system, "posix.system"), (eval, "eval"), (getattr, "getattr")]
-)
+@pytest.mark.parametrize(("function", "name"), [(os.system, "posix.system"), (eval, "eval"), (getattr, "getattr")])
 def test_a_function_is_named_and_not_run(tmp_path, function, name, protocol):
     proof = tmp_path / "ran"
     hostile = _boxed([_Call(function, f"open({str(proof)!r}, 'w')")])
@@ -89,9 +87,7 @@ def test_a_function_is_named_and_not_run(tmp_path, function, name, protocol):
 )
 def test_only_exact_names_are_known(tmp_path, name):
     module, _, attribute = name.partition(".")
-    pickled = (
-        b"\x80\x04" + b"".join(b"\x8c" + bytes([len(s)]) + s.encode() for s in (module, attribute)) + b"\x93."
-    )
+    pickled = b"\x80\x04" + b"".join(b"\x8c" + bytes([len(s)]) + s.encode() for s in (module, attribute)) + b"\x93."
     with pytest.raises(VadError, match="refused"):
         read_object_array(_write(tmp_path / "boxes.npy", pickled))
 

@@ -238,18 +238,14 @@ def _set_state(target: Any, state: Any) -> None:
         raise ValueError("sets the state of what is neither array nor dtype")
     _, shape, dtype, fortran, data = state
     sizes = isinstance(shape, tuple) and len(shape) <= _MAX_DIMENSIONS and all(type(n) is int for n in shape)
-    if not (
-        sizes and all(n >= 0 for n in shape) and isinstance(dtype, _Dtype) and isinstance(data, list | bytes)
-    ):
+    if not (sizes and all(n >= 0 for n in shape) and isinstance(dtype, _Dtype) and isinstance(data, list | bytes)):
         raise ValueError("an array with an impossible state")
     target.shape, target.dtype, target.fortran, target.data = shape, dtype, bool(fortran), data
 
 
 def _element(item: Any, name: str) -> np.ndarray:
     if not isinstance(item, _Array) or item.dtype is None or item.shape is None:
-        raise VadError(
-            f"{name}: expected an array of numbers, found {type(item).__name__.strip('_').lower()}"
-        )
+        raise VadError(f"{name}: expected an array of numbers, found {type(item).__name__.strip('_').lower()}")
     if not isinstance(item.data, bytes) or not re.fullmatch(r"[fiu][1248]|b1", item.dtype.code):
         raise VadError(f"{name}: expected an array of numbers, found dtype {item.dtype.code!a:.40}")
     if item.made is None:

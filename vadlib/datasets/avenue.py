@@ -1,0 +1,34 @@
+"""CUHK Avenue as published: AVI files, and for each testing video a MATLAB file of masks.
+
+Lu, Shi and Jia, Abnormal Event Detection at 150 FPS in MATLAB, ICCV 2013.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from vadlib.clips import Clip
+from vadlib.datasets.labels import labelled
+from vadlib.datasets.listing import clip_paths, probe_all
+from vadlib.datasets.matlab import read_cells
+from vadlib.errors import VadError
+
+LAYOUT = (
+    "training_videos/01.avi, testing_videos/01.avi (from Avenue_Dataset.zip), "
+    "ground_truth_demo/testing_label_mask/1_label.mat (from ground_truth_demo.zip)"
+)
+
+
+def index(folder: Path, root: Path) -> list[Clip]:
+    """Every clip; labels from the masks, `volLabel`: a frame is anomalous where its mask has any pixel set."""
+    training = probe_all(clip_paths(folder / "training_videos", LAYOUT), "training", root)
+    testing = probe_all(clip_paths(folder / "testing_videos", LAYOUT), "testing", root)
+    masks = folder / "ground_truth_demo/testing_label_mask"
+    return training + ([_from_masks(clip, masks) for clip in testing] if masks.is_dir() else testing)
+
+
+def _from_masks(clip: Clip, folder: Path) -> Clip:
+    if not clip.name.isdecimal():
+        raise VadError(f"clip {clip.key}: Avenue's videos are numbered, its labels go by the number; rename it")
+    file = folder / f"{int(clip.name)}_label.mat"
+    return labelled(clip, np.array([mask.any() for mask in read_cells(file, "volLabel")]), file)

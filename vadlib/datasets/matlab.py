@@ -1,0 +1,49 @@
+"""Cell arrays from MATLAB files: version 5 by SciPy, version 7.3, which is HDF5, by h5py. Neither runs anything."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vadlib.errors import VadError
+
+
+def read_cells(path: Path, variable: str) -> Iterator[np.ndarray]:
+    """Yield the numeric arrays of a cell array, in MATLAB's order. Raises VadError where there is none."""
+    try:
+        with path.open("rb") as file:
+            hdf5 = file.read(10) in (b"MATLAB 7.3", b"\x89HDF\r\n\x1a\n\0\0")
+    except OSError as error:
+        raise VadError(f"{path}: cannot be read: {error.strerror}") from None
+    cells = _cells_of_hdf5(path, variable) if hdf5 else _cells_of_version_5(path, variable)
+    try:
+        for cell in cells:
+            if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "biuf":
+                raise VadError(f"{path}: `{variable}` holds something other than arrays of numbers")
+            yield cell
+    except VadError:
+        raise
+    except Exception as error:  # both libraries raise errors of many kinds on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise VadError(f"{path}: cannot be read as a MATLAB file with a cell array `{variable}` ({reason})") from None
+
+
+def _cells_of_version_5(path: Path, variable: str) -> Iterator[np.ndarray]:
+    from scipy.io import loadmat
+
+    content = loadmat(path, variable_names=[variable])
+    if variable not in content or content[variable].dtype != np.dtype(object):
+        raise VadError(f"{path}: no cell array `{variable}`")
+    yield from content[variable].ravel(order="F")
+
+
+def _cells_of_hdf5(path: Path, variable: str) -> Iterator[np.ndarray]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if not isinstance(file.get(variable), h5py.Dataset) or file[variable].dtype != h5py.ref_dtype:
+            raise VadError(f"{path}: no cell array `{variable}`")
+        for reference in file[variable][()].ravel():
+            cell = file[reference]
+            # MATLAB writes axes in the reverse order; an empty array as its shape, with a mark.
+            yield np.zeros((0, 0)) if "MATLAB_empty" in cell.attrs else cell[()].T

@@ -1,0 +1,45 @@
+"""ShanghaiTech Campus as published: AVI files for training, folders of JPEG frames for testing, NumPy masks.
+
+Luo, Liu and Gao, A Revisit of Sparse Coding Based Anomaly Detection in Stacked RNN Framework, ICCV 2017.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from vadlib.clips import Clip
+from vadlib.datasets.frames_folders import labelled_by_arrays
+from vadlib.datasets.labels import labelled
+from vadlib.datasets.listing import clip_paths, probe_all
+from vadlib.errors import VadError
+
+LAYOUT = (
+    "training/videos/01_001.avi, testing/frames/01_0014/000.jpg, "
+    "testing/test_frame_mask/01_0014.npy, testing/test_pixel_mask/01_0014.npy"
+)
+
+
+def index(folder: Path, root: Path) -> list[Clip]:
+    """Every clip; labels from the frame masks, or, where those are not there, from the pixel masks."""
+    training = probe_all(clip_paths(folder / "training/videos", LAYOUT), "training", root)
+    testing = probe_all(clip_paths(folder / "testing/frames", LAYOUT), "testing", root)
+    frame_masks, pixel_masks = folder / "testing/test_frame_mask", folder / "testing/test_pixel_mask"
+    if frame_masks.is_dir():
+        return training + labelled_by_arrays(testing, frame_masks)
+    if pixel_masks.is_dir():
+        return training + [_from_pixels(clip, pixel_masks / f"{clip.name}.npy") for clip in testing]
+    return training + testing
+
+
+def _from_pixels(clip: Clip, file: Path) -> Clip:
+    """A frame is anomalous where its mask has any pixel set. The masks of a clip are mapped, not loaded."""
+    try:
+        masks = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise VadError(f"{file}: cannot be read as masks: {' '.join(str(error).split())}") from None
+    if masks.ndim != 3 or masks.shape[1:] != (clip.height, clip.width) or masks.dtype.kind not in "biuf":
+        raise VadError(
+            f"{file}: {masks.dtype} masks of shape {masks.shape}, "
+            f"expected {(clip.frames, clip.height, clip.width)} for clip {clip.key}"
+        )
+    return labelled(clip, np.array([mask.any() for mask in masks]), file)
