@@ -284,8 +284,8 @@ MANIFEST = Manifest(
 
 
 def test_a_manifest_comes_back_as_it_was_saved(tmp_path):
-    save_manifest(MANIFEST, tmp_path / "mini/manifest.json")
-    assert load_manifest(tmp_path / "mini/manifest.json") == MANIFEST
+    save_manifest(MANIFEST, tmp_path / "mini/prepared/manifest.json")
+    assert load_manifest(tmp_path / "mini/prepared/manifest.json") == MANIFEST
 
 
 def test_the_same_manifest_is_the_same_bytes(tmp_path):
@@ -307,15 +307,15 @@ def test_labels_of_a_clip():
 
 def test_a_manifest_that_is_not_there_names_the_command(tmp_path):
     with pytest.raises(VadError, match=r"manifest\.json: not found; make it first with `dvc repro prepare@mini`"):
-        load_manifest(tmp_path / "mini/manifest.json")
+        load_manifest(tmp_path / "mini/prepared/manifest.json")
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"dataset": "a", "layout": "b", "clips": [{"name": "x"}]}'])
 def test_a_damaged_manifest_names_the_command(tmp_path, damage):
-    (tmp_path / "mini").mkdir()
-    (tmp_path / "mini/manifest.json").write_text(damage)
+    (tmp_path / "mini/prepared").mkdir(parents=True)
+    (tmp_path / "mini/prepared/manifest.json").write_text(damage)
     with pytest.raises(VadError, match=r"manifest\.json: .*make it again with `dvc repro prepare@mini`"):
-        load_manifest(tmp_path / "mini/manifest.json")
+        load_manifest(tmp_path / "mini/prepared/manifest.json")
 
 
 def test_a_manifest_with_a_text_for_a_number_is_damaged(tmp_path):

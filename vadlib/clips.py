@@ -77,11 +77,11 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def load_manifest(path: Path) -> Manifest:
-    """Read what `save_manifest` wrote; it lies in a folder named after its data set.
+    """Read what `save_manifest` wrote to `work/<data set>/prepared/manifest.json`.
 
     Raises VadError where the file is not there, or does not hold a manifest.
     """
-    made_by = f"`dvc repro prepare@{path.parent.name}`"
+    made_by = f"`dvc repro prepare@{path.absolute().parents[1].name}`"
     content = read_json(path, made_by)
     try:
         clips = tuple(_clip_from_json(entry) for entry in content.pop("clips"))

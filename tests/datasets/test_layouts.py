@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests import layouts
 from vadlib.clips import read_frames
-from vadlib.datasets import describe, index_dataset
+from vadlib.datasets import check_data, describe, index_dataset
 from vadlib.errors import VadError
 from vadlib.settings import Source, Street
 
@@ -306,3 +306,27 @@ def test_ped2_in_full(shared, tmp_path):
     source = _source("frames", expected_frames=(2550, 2010))
     rows = describe(index_dataset("ped2", source, tmp_path / "data/ped2", tmp_path))
     assert [(row["clips"], row["frames"], row["anomalous"]) for row in rows] == [(16, 2550, 0), (12, 2010, 1648)]
+
+
+# check-data
+
+
+def test_a_whole_data_set_is_complete(tmp_path):
+    layouts.write_avenue(tmp_path / "mini", "mat")
+    rows = check_data("mini", _source("avenue", expected_frames=(24, 36)), tmp_path / "mini", tmp_path)
+    assert [(r["dataset"], r["split"], r["frames"], r["known"], r["state"]) for r in rows] == [
+        ("mini", "training", 24, 24, "complete"),
+        ("mini", "testing", 36, 36, "complete"),
+    ]
+
+
+def test_what_is_missing_of_a_data_set_is_counted(tmp_path):
+    layouts.write_avenue(tmp_path / "mini", "none")
+    rows = check_data("mini", _source("avenue", expected_frames=(15328, 15324)), tmp_path / "mini", tmp_path)
+    assert [row["state"] for row in rows] == ["24 of 15328 frames", "36 of 15324 frames, no labels"]
+
+
+def test_a_data_set_that_is_not_there_is_a_row(tmp_path):
+    (row,) = check_data("mini", _source("avenue"), tmp_path / "mini", tmp_path)
+    assert row["split"] is None
+    assert "not found; put the data set mini there" in row["state"]

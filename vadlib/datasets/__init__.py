@@ -71,6 +71,24 @@ def describe(manifest: Manifest) -> list[dict[str, str | int | None]]:
     return rows
 
 
+def check_data(name: str, source: Source, folder: Path, root: Path) -> list[dict[str, str | int | None]]:
+    """What of a data set is there: the rows of `describe`, with its name, known totals, and a `state`.
+
+    `state` is `complete`, or says what is wrong, in one line; where nothing can be counted there is one row.
+    """
+    try:
+        manifest = index_dataset(name, source.model_copy(update={"expected_frames": None}), folder, root)
+    except VadError as error:
+        return [{"dataset": name, "split": None, "known": None, "state": str(error)}]
+    rows = []
+    for row, known in zip(describe(manifest), source.expected_frames or (None, None), strict=True):
+        state = "complete" if known in (None, row["frames"]) else f"{row['frames']} of {known} frames"
+        if row["anomalous"] is None:
+            state += ", no labels"
+        rows.append({"dataset": name, **row, "known": known, "state": state})
+    return rows
+
+
 def _range(values: list[str]) -> str:
     """The distinct values, in the order they come; a count where there are many."""
     distinct = list(dict.fromkeys(values))
