@@ -24,8 +24,7 @@ def walk(frames: int) -> list[np.ndarray]:
 def follow(clip: Clip, first: int, frames) -> list[Boxes]:
     """A stand-in detector that finds the block where it is known to be."""
     return [
-        Boxes.of([[10 + 4 * t, 20, 22 + 4 * t, 40]], APPEARANCE, [0.9], [0])
-        for t in range(first, first + len(frames))
+        Boxes.of([[10 + 4 * t, 20, 22 + 4 * t, 40]], APPEARANCE, [0.9], [0]) for t in range(first, first + len(frames))
     ]
 
 

@@ -42,9 +42,7 @@ def test_npy_holds_the_frames_of_a_split_in_clip_order(tmp_path):
 
 def test_npy_must_have_as_many_frames_as_the_split(tmp_path):
     np.save(tmp_path / "testing.npy", arrays([], [], [], []))
-    with pytest.raises(
-        VadError, match=r"testing\.npy: boxes of 4 frames, but the split's clips have 5 frames"
-    ):
+    with pytest.raises(VadError, match=r"testing\.npy: boxes of 4 frames, but the split's clips have 5 frames"):
         found(tmp_path, "{split}.npy", CLIPS[1])
 
 
@@ -52,9 +50,7 @@ def test_npy_of_another_shape_names_clip_and_frame(tmp_path):
     held = arrays([], [], [], [], [])
     held[3] = np.zeros((2, 5), np.float32)
     np.save(tmp_path / "testing.npy", held)
-    with pytest.raises(
-        VadError, match=r"clip 02, frame 1: expected numbers of shape \(n, 4\), found float32"
-    ):
+    with pytest.raises(VadError, match=r"clip 02, frame 1: expected numbers of shape \(n, 4\), found float32"):
         found(tmp_path, "{split}.npy", CLIPS[1])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from vadlib.boxes.motion import blurred_grey, motion_boxes
 from vadlib.boxes.rules import apply_rules, in_frame
 from vadlib.boxes.table import APPEARANCE, BOX_COLUMNS, IMPORTED, MOTION, Boxes, box_table
+from vadlib.boxes.weights import torchvision_weights
 from vadlib.clips import Clip
 from vadlib.settings import Detector
 
@@ -22,6 +23,7 @@ __all__ = [
     "box_table",
     "detect_clip",
     "make_detector",
+    "weights_file",
 ]
 
 # The boxes of consecutive frames of a clip: (clip, number of the first frame, frames (H, W, 3) uint8 RGB).
@@ -51,6 +53,13 @@ def make_detector(
 
         return imported_detector(settings, data_folder, clips)
     return lambda clip, first, frames: [Boxes.of([], APPEARANCE) for _ in frames]  # motion boxes only
+
+
+def weights_file(settings: Detector, weights_folder: Path) -> Path | None:
+    """The file or folder `make_detector` takes its weights from, once it has; None where it needs none."""
+    if settings.kind == "yolo":
+        return weights_folder / settings.weights
+    return torchvision_weights(settings.weights, weights_folder) if settings.kind == "torchvision" else None
 
 
 def detect_clip(

@@ -46,9 +46,7 @@ def imported_detector(settings: Detector, data_folder: Path, clips: Sequence[Cli
         path = box_file(settings.boxes, data_folder, split)
         served = [c for c in clips if c.split == split or "{split}" not in settings.boxes]
         if "{split}" not in settings.boxes and path.suffix == ".npy":
-            raise VadError(
-                f"detector.boxes: {settings.boxes!r} needs {{split}}: an .npy holds the boxes of one split"
-            )
+            raise VadError(f"detector.boxes: {settings.boxes!r} needs {{split}}: an .npy holds the boxes of one split")
         read = _reader(path)
         found = read(path, served)
         for clip in served:
@@ -101,9 +99,7 @@ def _read_npy(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
                     f"found {array.dtype} of shape {array.shape}"
                 )
         frames = np.repeat(np.arange(clip.frames), [a.size // 4 for a in of_clip])
-        found[clip.key] = _rows(
-            frames, np.concatenate([np.empty((0, 4)), *(a.reshape(-1, 4) for a in of_clip)])
-        )
+        found[clip.key] = _rows(frames, np.concatenate([np.empty((0, 4)), *(a.reshape(-1, 4) for a in of_clip)]))
         start += clip.frames
     return found
 
@@ -145,9 +141,7 @@ def _read_csv(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
 def _read_coco(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        images = {
-            image["id"]: (str(image["file_name"]), image.get("frame_id")) for image in content["images"]
-        }
+        images = {image["id"]: (str(image["file_name"]), image.get("frame_id")) for image in content["images"]}
         marks = [
             (
                 note["image_id"],
@@ -196,9 +190,7 @@ def _coco_frames(path: Path, images: dict, clips: Sequence[Clip]) -> dict:
                 f"{clip.frames} frames; list every frame, or give each image its `frame_id`"
             )
         else:
-            rows.sort(
-                key=lambda row: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", row[0])]
-            )
+            rows.sort(key=lambda row: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", row[0])])
             frames |= {image_id: (clip.key, number) for number, (_, _, image_id) in enumerate(rows)}
     return frames
 
@@ -210,9 +202,7 @@ def _key(path: Path, name: str, clips: Sequence[Clip]) -> str:
     full = [clip.key for clip in clips if clip.key in ends]
     keys = full or [clip.key for clip in clips if clip.name in ends]
     if not keys:
-        raise VadError(
-            f"{path}: clip {name!r} is not in the data set; its clips: {_some(c.name for c in clips)}"
-        )
+        raise VadError(f"{path}: clip {name!r} is not in the data set; its clips: {_some(c.name for c in clips)}")
     if len(keys) > 1:
         raise VadError(f"{path}: clip {name!r} is in both splits; write {' or '.join(keys)}")
     return keys[0]
@@ -223,9 +213,7 @@ def _some(names) -> str:
     return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")
 
 
-def _rows(
-    frame: np.ndarray, xyxy: np.ndarray, score: np.ndarray | None = None, ids: np.ndarray | None = None
-) -> Rows:
+def _rows(frame: np.ndarray, xyxy: np.ndarray, score: np.ndarray | None = None, ids: np.ndarray | None = None) -> Rows:
     order = np.argsort(frame, kind="stable")
     return Rows(frame[order], Boxes.of(xyxy, IMPORTED, score, ids).take(order))
 
@@ -238,8 +226,7 @@ def _check(path: Path, clip: Clip, rows: Rows) -> None:
             row = int(np.flatnonzero(bad)[0])
             x1, y1, x2, y2 = rows.boxes.xyxy[row]
             raise VadError(
-                f"{path}: clip {clip.name}, frame {rows.frame[row]}: "
-                f"box ({x1:g}, {y1:g}, {x2:g}, {y2:g}): {problem}"
+                f"{path}: clip {clip.name}, frame {rows.frame[row]}: box ({x1:g}, {y1:g}, {x2:g}, {y2:g}): {problem}"
             )
 
     xyxy = rows.boxes.xyxy

@@ -34,9 +34,7 @@ class Boxes:
     source: np.ndarray  # str (n,)
 
     @classmethod
-    def of(
-        cls, xyxy: np.ndarray, source: str, score: np.ndarray | None = None, ids: np.ndarray | None = None
-    ):
+    def of(cls, xyxy: np.ndarray, source: str, score: np.ndarray | None = None, ids: np.ndarray | None = None):
         """Boxes of one source; `xyxy` (n, 4) or empty, no score is 1, no class is -1."""
         xyxy = np.asarray(xyxy, dtype=np.float32).reshape(-1, 4)
         n = len(xyxy)

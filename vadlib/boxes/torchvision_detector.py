@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.boxes.table import APPEARANCE, Boxes
-from vadlib.boxes.weights import load_state_dict, torchvision_weights
+from vadlib.boxes.weights import load_into, torchvision_weights
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.settings import Detector
 
 
 def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "cpu"):
-    """A `DetectFrames` of the model `name` with torchvision's newest COCO weights.
+    """A `DetectFrames` of the model `name` with torchvision's COCO weights.
 
     No class is filtered out. Raises VadError for an unknown name, and where the weights are missing and
     cannot be downloaded.
@@ -24,17 +24,12 @@ def torchvision_detector(name: str, weights_folder: Path, settings: Detector, de
     names = models.list_models(module=models.detection)
     if name not in names:
         raise VadError(f"detector.weights: torchvision has no detector {name!r}; it has: {', '.join(names)}")
-    weights = models.get_model_weights(name).DEFAULT
-    path = torchvision_weights(weights.url, weights_folder)
     model = models.get_model(name, weights=None, weights_backbone=None)
-    try:
-        model.load_state_dict(load_state_dict(path))
-    except RuntimeError:
-        raise VadError(f"{path}: not the weights of torchvision's {name}; get {weights.url} again") from None
+    load_into(model, torchvision_weights(name, weights_folder), name)
     # The longer side decides, and the shorter follows. SSD has its own fixed size, which goes before these.
     model.transform.min_size, model.transform.max_size = (settings.image_size,), settings.image_size
     model.eval().to(device)
-    ids = _coco_ids(weights.meta["categories"])
+    ids = _coco_ids(models.get_model_weights(name).DEFAULT.meta["categories"])
 
     @torch.inference_mode()
     def detect(clip: Clip, first: int, frames: Sequence[np.ndarray]) -> list[Boxes]:

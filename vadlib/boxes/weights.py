@@ -6,39 +6,48 @@ from typing import Any
 from vadlib.errors import VadError
 
 
-def torchvision_weights(url: str, folder: Path) -> Path:
-    """The file of torchvision's weights at `url`: in `folder`, else torch hub's cache, else fetched to
+def torchvision_weights(model: str, folder: Path) -> Path:
+    """The file of a torchvision model's weights: in `folder`, else torch hub's cache, else fetched to
     `folder`.
 
-    Raises VadError, with what to download and where to put it, where it is in neither and cannot be fetched.
+    Any of the weights torchvision publishes for it will do where they are; the newest are fetched. Raises
+    VadError, with what to download and where to put it, where they are in neither and cannot be fetched.
     """
     import torch
+    from torchvision import models
 
-    name = url.rsplit("/", 1)[1]
-    for path in (folder / name, Path(torch.hub.get_dir()) / "checkpoints" / name):
-        if path.is_file():
-            return path
+    published = models.get_model_weights(model)
+    urls = [published.DEFAULT.url, *(weights.url for weights in published)]
+    for place in (folder, Path(torch.hub.get_dir()) / "checkpoints"):
+        for url in urls:
+            if (path := place / _file(url)).is_file():
+                return path
+    url, path = urls[0], folder / _file(urls[0])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Written aside and renamed by torch, and checked against the hash in the name.
-        digest = name.rsplit(".", 1)[0].rsplit("-", 1)[1]
-        torch.hub.download_url_to_file(url, str(folder / name), hash_prefix=digest, progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=False)
     except Exception as error:  # urllib's, the operating system's, or a wrong hash
         reason = " ".join(str(error).split())
         raise VadError(
-            f"{folder / name}: not found, and could not be downloaded ({reason}); "
-            f"download {url} and put it there"
+            f"{path}: not found, and could not be downloaded ({reason}); download {url} and put it there"
         ) from None
-    return folder / name
+    return path
 
 
-def load_state_dict(path: Path) -> dict[str, Any]:
-    """A state dict, without running a pickle's code. Raises VadError where the file holds anything else."""
+def _file(url: str) -> str:
+    return url.rsplit("/", 1)[1]
+
+
+def load_into(model: Any, path: Path, name: str) -> None:
+    """Fill a torchvision model, without running a pickle's code. Raises VadError where the file does not fit."""
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds
-        raise VadError(
-            f"{path}: not a weights file, or a damaged one ({type(error).__name__}); get it again"
-        ) from None
+        raise VadError(f"{path}: not weights, or damaged ({type(error).__name__}); get the file again") from None
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError):  # other names or shapes; no state dict
+        raise VadError(f"{path}: not the weights of torchvision's {name}; get the file again") from None

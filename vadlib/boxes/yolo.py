@@ -79,9 +79,7 @@ def yolo_detector(weights: Path, settings: Detector, device: str = "cpu"):
     return detect
 
 
-def _fit(
-    width: int, height: int, image_size: int, fixed: tuple[int, int] | None
-) -> tuple[float, tuple[int, int]]:
+def _fit(width: int, height: int, image_size: int, fixed: tuple[int, int] | None) -> tuple[float, tuple[int, int]]:
     """The scale of a frame, and the (height, width) of the network's input that then holds it."""
     if fixed is not None:
         return min(fixed[0] / height, fixed[1] / width), fixed
@@ -95,9 +93,7 @@ def _letterbox(
     """The frame resized to `inner`, at `corner` of a grey image of `shape`; each (height, width)."""
     image = np.full((*shape, 3), GREY, np.uint8)
     (top, left), (height, width) = corner, inner
-    image[top : top + height, left : left + width] = cv2.resize(
-        frame, (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    image[top : top + height, left : left + width] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
     return image
 
 
@@ -109,9 +105,7 @@ def _ultralytics() -> Any:
     number of OpenCV's threads, which it sets to none, is put back.
     """
     if importlib.util.find_spec("ultralytics") is None:
-        raise VadError(
-            "detector.kind: yolo needs ultralytics (AGPL-3.0): pip install ultralytics-opencv-headless"
-        )
+        raise VadError("detector.kind: yolo needs ultralytics (AGPL-3.0): pip install ultralytics-opencv-headless")
     folder = tempfile.mkdtemp(prefix="vadlib-ultralytics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true"}
@@ -164,9 +158,7 @@ def _load(weights: Path, device: str) -> Any:
     # A file's own metadata need not name its task; a .pt of another kind has other outputs.
     task = getattr(model.model, "task", None) or model.task
     if task not in (None, "detect"):
-        raise VadError(
-            f"{weights}: a YOLO for {task}, not for detection; take one such as yolo11n.pt from {RELEASES}"
-        )
+        raise VadError(f"{weights}: a YOLO for {task}, not for detection; take one such as yolo11n.pt from {RELEASES}")
     return model.eval()
 
 
@@ -179,8 +171,7 @@ def _check_kind(weights: Path) -> None:
         needed = needs[weights.suffix]
     else:
         raise VadError(
-            f"{weights}: not a kind of YOLO weights; "
-            "expected .pt, .onnx, .safetensors or a folder *_openvino_model"
+            f"{weights}: not a kind of YOLO weights; expected .pt, .onnx, .safetensors or a folder *_openvino_model"
         )
     if needed and importlib.util.find_spec(needed[0]) is None:
         raise VadError(f"{weights}: needs the package {needed[0]}: {needed[1]}")
@@ -218,9 +209,7 @@ def _download(weights: Path) -> None:
             fetched = Path(attempt_download_asset(str(Path(folder) / weights.name)))
         except Exception as error:
             reason = " ".join(str(error).split())
-            raise VadError(
-                f"{weights}: not found, and could not be downloaded ({reason}); {advice}"
-            ) from None
+            raise VadError(f"{weights}: not found, and could not be downloaded ({reason}); {advice}") from None
         if not fetched.is_file():
             raise VadError(f"{weights}: not found, and could not be downloaded; {advice}")
         fetched.replace(weights)
