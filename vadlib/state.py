@@ -22,6 +22,18 @@ def check_cubes(cubes: Tensor) -> None:
         raise ValueError(f"expected cubes (B, L, 3, H, W), H and W multiples of 4, got {tuple(cubes.shape)}")
 
 
+def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
+    """Run a layer outside of autocast."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x if x.dtype == torch.float64 else x.float())
+
+
+def lowered(x: Tensor) -> Tensor:
+    """`x` in the precision autocast runs convolutions in; as it is where there is no autocast."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
 class ConvBlock(nn.Sequential):
     """(conv 3x3, BatchNorm, ReLU) twice (III-B3)."""
 
@@ -50,7 +62,10 @@ class Encoder(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The output of each block, full size first."""
-        outputs = [self.blocks[0](x)]
+        first, *rest = self.blocks[0]
+        # bfloat16 has 8 significant bits: at 1.0 its step is twice a perturbation of 0.002. So the pixels are read,
+        # and in the decoder written, in float32, whatever the layers between run in.
+        outputs = [nn.Sequential(*rest)(lowered(in_float32(first, x)))]
         for block in self.blocks[1:]:
             outputs.append(block(F.max_pool2d(outputs[-1], 2)))
         return outputs
@@ -135,7 +150,7 @@ class Decoder(nn.Module):
         for index, (up, block) in enumerate(zip(self.ups, self.blocks, strict=True)):
             z = up(z)
             z = block(torch.cat([z, skips[-1 - index]], dim=1) if skips else z)
-        return self.output(z)
+        return in_float32(self.output, z)
 
 
 class State(nn.Module):

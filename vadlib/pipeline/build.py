@@ -50,19 +50,11 @@ def _build_clip(cube: Cube, branch: Branch, places: Places, clip: Clip, path: Pa
                 cubes += len(found.boxes)
         else:
             magnitudes: dict[int, np.ndarray] = {}
-            fields = _measured(_read_flow(places, clip), boxes, magnitudes)
+            fields = _measured(read_flow(places.flow / f"{clip.key}.h5"), boxes, magnitudes)
             for found in cubes_of_clip(fields, boxes, clip.frames, cube):
                 shard.add(found.frame, found.boxes, flow_steps(found.cubes), magnitudes.pop(found.frame))
                 cubes += len(found.boxes)
     return {"clips": 1, "frames": clip.frames, "cubes": cubes}
-
-
-def _read_flow(places: Places, clip: Clip) -> Iterator[np.ndarray]:
-
-    path = places.flow / f"{clip.key}.h5"
-    if not path.exists():
-        raise missing(path, places.made_by("flow"))
-    return read_flow(path)
 
 
 def _measured(

@@ -34,7 +34,7 @@ def _flow_clip(settings: Flow, places: Places, device: str, clip: Clip, path: Pa
     estimator = _estimator(settings, places, device)
     with FlowWriter(path, clip.frames, clip.height, clip.width) as writer:
         for field in flow_of_clip(clip, read_frames(clip), estimator):
-            writer.add(field)
+            writer.append(field)
     return {"clips": 1, "frames": clip.frames, "bytes": path.stat().st_size}
 
 
