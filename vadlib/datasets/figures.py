@@ -1,8 +1,9 @@
-"""What moves in the embedded street: people on foot, and the cyclist, the cart and the cow that do not belong.
+"""What moves in the embedded street: people on foot, and the cyclist, the cart and the cow that do not.
 
 All are drawn side-on, facing +x, in heights of an ordinary person; see `street.Canvas`.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,11 +98,7 @@ def draw_person(c: Canvas, look: Look, pose: Pose) -> None:
         turn = tau * (pose.phase + offset)
         forward = max(0.0, float(np.cos(turn)))  # a leg bends while it comes forward
         thigh = pose.swing * float(np.sin(turn)) + 0.35 * pose.run * forward
-        knee = (
-            pose.swing * (0.12 + 1.5 * forward)
-            + 0.55 * pose.run * forward
-            + 0.9 * pose.fall * (1 - pose.fall)
-        )
+        knee = pose.swing * (0.12 + 1.5 * forward) + 0.55 * pose.run * forward + 0.9 * pose.fall * (1 - pose.fall)
         joints.append((thigh, knee))
     drop = max(THIGH * np.cos(t) + SHIN * np.cos(t - k) for t, k in joints)
     hop = 0.05 * pose.run * abs(float(np.sin(tau * pose.phase * 2 + 0.6)))
@@ -170,10 +167,10 @@ def draw_person(c: Canvas, look: Look, pose: Pose) -> None:
             shade(look.bag_colour, 0.75),
         )
     if look.wear == "skirt":
-        knee = 0.19 + 0.08 * pose.swing
-        c.poly([(hip[0] - wide, hip[1] + 0.06), (hip[0] + wide, hip[1] + 0.06),
-                (hip[0] + wide + 0.05 + 0.08 * pose.swing, hip[1] - knee), (hip[0] - wide - 0.04 - 0.08 * pose.swing, hip[1] - knee)],
-               look.legs)  # fmt: skip
+        hem, spread = hip[1] - 0.19 - 0.08 * pose.swing, wide + 0.045 + 0.08 * pose.swing
+        top = hip[1] + 0.06
+        corners = [(hip[0] - wide, top), (hip[0] + wide, top), (hip[0] + spread, hem), (hip[0] - spread, hem)]
+        c.poly(corners, look.legs)
     c.limb(lerp(0.03), lerp(0.9), wide * 0.92, wide * 0.95, look.top)
     if look.wear == "coat":
         flare = wide + 0.03 + 0.09 * pose.swing
@@ -193,7 +190,9 @@ def draw_person(c: Canvas, look: Look, pose: Pose) -> None:
     )
     if look.bag == "satchel":
         c.line(lerp(0.97), (hip[0] + wide * 0.7, hip[1] + 0.02), 0.018, shade(look.bag_colour, 0.7))
-        c.poly([(hip[0] - 0.01, hip[1] + 0.05), (hip[0] + 0.12, hip[1] + 0.05), (hip[0] + 0.11, hip[1] - 0.07), (hip[0], hip[1] - 0.07)], look.bag_colour)  # fmt: skip
+        x, y = hip[0] + 0.055, hip[1] - 0.01
+        corners = [(x - 0.06, y + 0.06), (x + 0.06, y + 0.06), (x + 0.05, y - 0.06), (x - 0.05, y - 0.06)]
+        c.poly(corners, look.bag_colour)
     c.limb(neck, head, 0.032, 0.032, shade(look.skin, 0.85))
     if look.haircut == "long":
         c.limb((head[0] - 0.035, head[1] + 0.01), (neck[0] - 0.055, neck[1] - 0.05), 0.05, 0.035, look.hair)
@@ -227,9 +226,7 @@ def _bent(start: Point, end: Point, a: float, b: float, side: float) -> Point:
     return start[0] + (along * dx - out * dy) / d, start[1] + (along * dy + out * dx) / d
 
 
-def _wheel(
-    c: Canvas, centre: Point, radius: float, angle: float, spokes: int, rim: Colour, spoke: Colour
-) -> None:
+def _wheel(c: Canvas, centre: Point, radius: float, angle: float, spokes: int, rim: Colour, spoke: Colour) -> None:
     for i in range(spokes):
         a = angle + 2 * np.pi * i / spokes
         c.line(centre, (centre[0] + radius * np.sin(a), centre[1] + radius * np.cos(a)), 0.016, spoke)
@@ -290,9 +287,8 @@ def draw_cyclist(c: Canvas, look: Look, travelled: float) -> None:
 def draw_cart(c: Canvas, look: Look, pose: Pose, travelled: float) -> None:
     """A market cart of slats under a striped awning, and who pushes it."""
     pusher_x = -0.72
-    pushed = Canvas.__new__(Canvas)
-    pushed.__dict__.update(c.__dict__)
-    pushed.x = c.x + pusher_x * c.turn * c.scale
+    pushed = copy.copy(c)  # the same drawing around another ground point
+    pushed.x += pusher_x * c.turn * c.scale
     draw_person(pushed, look, Pose(pose.phase, pose.swing, reach=1.15))
     wood, dark = (206, 160, 96), (84, 52, 30)
     for x in (-0.3, 0.62):
@@ -358,7 +354,7 @@ def draw_cow(c: Canvas, phase: float) -> None:
 
 def draw_bag(c: Canvas, colour: Colour, spin: float) -> None:
     """A shopping bag in the air, around the ground point lifted by the canvas's `lift`."""
-    a = 0.16
+    a = 0.19
     corners = [(a * np.cos(spin + t), a * np.sin(spin + t)) for t in (0.7, 2.44, 3.84, 5.58)]
     c.poly(corners, colour)
     c.line(corners[0], corners[2], 0.05, (250, 250, 246))

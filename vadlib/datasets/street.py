@@ -1,4 +1,4 @@
-"""The embedded street as it stands: its perspective, its pavement and fronts, and what stands on the pavement.
+"""The embedded street as it stands: its perspective, its pavement and fronts, and what stands on it.
 
 Nothing here moves. Lengths without a unit are in heights of an ordinary person, who is as tall as
 `View.person(y)` pixels where the feet touch the ground at row y.
@@ -55,7 +55,7 @@ class View:
 
 @dataclass(frozen=True)
 class Sprite:
-    """Something drawn, ready to be laid over a frame: float32 (h, w, 4), RGB premultiplied by alpha, 0..255."""
+    """A drawing to lay over a frame: float32 (h, w, 4), RGB premultiplied by alpha, all 0..255."""
 
     pixels: np.ndarray
     left: int  # px, may be outside the frame
@@ -190,7 +190,7 @@ class Scene:
 
 
 def scene(seed: int, size: tuple[int, int]) -> Scene:
-    """The street of a seed: one camera, the same in all clips of a data set. `size` is width and height, px."""
+    """The street of a seed, the same in all clips of a data set. `size` is width and height, px."""
     rng = np.random.default_rng([seed, 0])
     view = View(*size)
     large = _ground(rng, view, OVERSAMPLE)
@@ -228,10 +228,7 @@ def _ground(rng: np.random.Generator, view: View, k: int) -> np.ndarray:
     # a joint is as wide on the ground everywhere, so its width in slabs follows the perspective
     edge_x = np.minimum(shifted % 1, 1 - shifted % 1)
     edge_y = np.minimum(depth % 1, 1 - depth % 1)
-    joint = (
-        np.clip(1 - edge_x / 0.035, 0, 1)
-        + np.clip(1 - edge_y / 0.06, 0, 1) * np.clip(below / 80, 0, 1)[:, None]
-    )
+    joint = np.clip(1 - edge_x / 0.035, 0, 1) + np.clip(1 - edge_y / 0.06, 0, 1) * np.clip(below / 80, 0, 1)[:, None]
     base = np.array(((186, 176, 160), (176, 174, 170), (190, 170, 152))[rng.integers(3)], np.float32)
     image = base[None, None] + tint[..., None] - 30 * np.clip(joint, 0, 1)[..., None]
     road = rows > view.kerb + 4 * view.unit
@@ -294,7 +291,7 @@ def _fronts(rng: np.random.Generator, view: View, image: np.ndarray, k: int) -> 
         box(x, 42, x + width, 45, shade(trim, 0.8))
         box(x + 3, 45, x + width - 3, 54, fascia)
         start = x + width * 0.3
-        for j in range(int(rng.integers(5, 9))):  # a shop's name, too far off to read
+        for _ in range(int(rng.integers(5, 9))):  # a shop's name, too far off to read
             w = float(rng.uniform(2, 4.4))
             box(start, 47.4, start + w, 51.8, (232, 220, 186))
             start += w + 1.3
@@ -336,8 +333,9 @@ def _fronts(rng: np.random.Generator, view: View, image: np.ndarray, k: int) -> 
 
 def _standing(rng: np.random.Generator, view: View) -> list[Sprite]:
     """A tree and a lamp at the kerb, a bench at the fronts, a tub of flowers between."""
-    places = view.width * (np.array((0.16, 0.44, 0.66, 0.87)) + rng.uniform(-0.05, 0.05, 4))
-    tree, bench, lamp, tub = rng.permutation(places)
+    places = view.width * (np.array((0.12, 0.4, 0.63, 0.87)) + rng.uniform(-0.04, 0.04, 4))
+    tree, far_end = places[[0, 3]] if rng.random() < 0.5 else places[[3, 0]]  # the middle is left open to the sky
+    bench, lamp, tub = rng.permutation((far_end, *places[1:3]))
     return [
         _tree(rng, view, tree, view.row(1.0) + 1.5 * view.unit),
         _lamp(view, lamp, view.row(1.0) + 2 * view.unit),
@@ -361,7 +359,7 @@ def _tree(rng: np.random.Generator, view: View, x: float, y: float) -> Sprite:
     for layer in range(3):  # dark below and behind, light above and towards the sun
         for _ in range(150):
             a, r = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform())
-            p = (0.8 * r * np.cos(a) - 0.07 * layer, 1.95 + 0.52 * r * np.sin(a) + 0.07 * layer)
+            p = (0.74 * r * np.cos(a) - 0.07 * layer, 2.0 + 0.46 * r * np.sin(a) + 0.07 * layer)
             light = 0.62 + 0.22 * layer + 0.18 * np.sin(a) * r + rng.uniform(-0.1, 0.1)
             c.disc(p, float(rng.uniform(0.03, 0.085) - 0.012 * layer), shade(leaves, light))
     return c.sprite()

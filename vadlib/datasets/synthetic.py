@@ -38,7 +38,7 @@ class Object:
     """One object in one frame."""
 
     track: int  # from 1, constant through a clip
-    kind: str  # walker, or what makes its track anomalous: of APPEARANCE or MOTION; or thrown, a thing in the air
+    kind: str  # walker, or what its track is there for: of APPEARANCE or MOTION; or thrown, a thing in the air
     box: tuple[int, int, int, int]  # xyxy of its visible pixels, px; x2 and y2 are just outside
     anomalous: bool  # in this frame
 
@@ -95,9 +95,7 @@ def _light(rng: np.random.Generator, frames: int) -> np.ndarray:
     return (rng.uniform(0.94, 1.04) * (1 + clouds) * (1 + warmth)).astype(np.float32)
 
 
-def _render(
-    rng: np.random.Generator, place: Scene, actors: list[_Actor], t: int, light: np.ndarray
-) -> Rendered:
+def _render(rng: np.random.Generator, place: Scene, actors: list[_Actor], t: int, light: np.ndarray) -> Rendered:
     view = place.view
     frame = place.background.copy()
     ids = np.zeros(frame.shape[:2], np.uint16)
@@ -151,18 +149,17 @@ def _person(rng: np.random.Generator, view: View, kind: str, speed: np.ndarray, 
     """Someone on foot: `speed` is signed, heights per frame; `pose` overrides fields of figures.Pose."""
     look = look or figures.random_look(rng)
     run = pose.get("run", np.zeros(len(speed)))
-    swing = _swing(speed) + 0.3 * run
+    swing = np.maximum(_swing(speed) + 0.3 * run, 0.4 * pose.get("fall", run))  # the fallen kick to get up
     # Feet stay where they touch the ground: a cycle is two steps, each twice the reach of a leg.
     cycle = 4 * 0.47 * np.sin(np.maximum(swing, 0.05)) * look.height * (1 + 0.35 * run)
-    phase = rng.uniform() + np.cumsum(np.abs(speed) / cycle)
+    pace = np.maximum(np.abs(speed), 0.05 * pose.get("fall", np.zeros(len(speed))))
+    phase = rng.uniform() + np.cumsum(pace / cycle)
     turn = _smooth(np.where(speed < 0, -1.0, 1.0), 7)
     turn = np.where(np.abs(turn) < 0.25, np.where(turn < 0, -0.25, 0.25), turn)
 
     def draw(view: View, t: int) -> Canvas:
         scale = view.person(float(y[t])) * look.height
-        canvas = Canvas(
-            float(x[t]), float(y[t]), scale, (1.15 if "fall" in pose else 0.75, 1.2), float(turn[t])
-        )
+        canvas = Canvas(float(x[t]), float(y[t]), scale, (1.15 if "fall" in pose else 0.75, 1.2), float(turn[t]))
         chosen = {k: float(v[t]) for k, v in pose.items() if not np.isnan(v[t])}
         figures.draw_person(canvas, look, figures.Pose(float(phase[t]), float(swing[t]), **chosen))
         return canvas
@@ -171,7 +168,7 @@ def _person(rng: np.random.Generator, view: View, kind: str, speed: np.ndarray, 
 
 
 def _normal_actors(rng: np.random.Generator, street: Street, view: View) -> list[_Actor]:
-    """Walkers from left to right. Each keeps a lane of its own, and is followed by another once it is gone."""
+    """Walkers from left to right. Each keeps to its lane, and is followed by another once it is gone."""
     frames, actors = street.clip_frames, []
     for lane in range(street.walkers):
         start, first = 0, True
@@ -180,7 +177,7 @@ def _normal_actors(rng: np.random.Generator, street: Street, view: View) -> list
             person = view.person(y0)
             y = y0 + float(rng.uniform(-0.05, 0.05)) * view.unit * np.arange(frames)
             y = np.clip(y, view.row(0.0), view.row(1.0))
-            pace = _WALK * float(rng.uniform(0.55, 1.5))
+            pace = _WALK * float(rng.uniform(0.6, 1.35))
             speed = pace * (1 + _smooth(rng.normal(0, 0.35, frames), 25))
             if rng.random() < 0.2:  # a pause to look at a window
                 stop = int(rng.integers(0, frames))
@@ -222,11 +219,9 @@ def _anomalous_actors(rng: np.random.Generator, street: Street, view: View, inde
     return actors
 
 
-def _intruder(
-    rng: np.random.Generator, view: View, frames: int, kind: str, length: int, leaves: bool
-) -> _Actor:
+def _intruder(rng: np.random.Generator, view: View, frames: int, kind: str, length: int, leaves: bool) -> _Actor:
     """A cyclist, a cart or a cow at walking pace: there from the start and leaving, or coming in at the end."""
-    y0 = view.row(float(rng.uniform(0.25, 0.85)))
+    y0 = view.row(float(rng.uniform(0.45, 0.95)))
     person = view.person(y0)
     y = np.full(frames, y0)
     speed = _WALK * float(rng.uniform(0.8, 1.2)) * (1 + _smooth(rng.normal(0, 0.2, frames), 25))
@@ -252,14 +247,12 @@ def _intruder(
     return _Actor(kind, x, y, np.ones(frames, bool), draw)
 
 
-def _behaviour(
-    rng: np.random.Generator, view: View, frames: int, kind: str, start: int, length: int
-) -> list[_Actor]:
+def _behaviour(rng: np.random.Generator, view: View, frames: int, kind: str, start: int, length: int) -> list[_Actor]:
     """A walker who runs, falls, throws or turns back for `length` frames from `start`, and then walks on."""
     stop = start + length
     during = np.zeros(frames, bool)
     during[start:stop] = True
-    y0 = view.row(float(rng.uniform(0.1, 0.6) if kind == "running" else rng.uniform(0.3, 0.9)))
+    y0 = view.row(float(rng.uniform(0.5, 0.95)))
     y = np.full(frames, y0)
     person = view.person(y0)
     speed = np.full(frames, _WALK * float(rng.uniform(0.8, 1.2)))
@@ -269,13 +262,13 @@ def _behaviour(
     middle = float(rng.uniform(0.4, 0.6)) * view.width
     if kind == "running":
         run = _smooth(during.astype(float), 5)
-        speed = speed * (1 - run) + _WALK * float(rng.uniform(1.9, 2.3)) * run
+        speed = speed * (1 - run) + _WALK * float(rng.uniform(2.2, 2.7)) * run
         pose["run"] = run
     elif kind == "wrong_way":
         speed[start:stop] *= -1
     elif kind == "falling":
         down = np.clip((t - start) / (0.3 * length), 0, 1) ** 1.5
-        up = np.clip((stop - t) / (0.3 * length), 0, 1)
+        up = np.clip((stop - t) / (0.4 * length), 0, 1)
         pose["fall"] = np.minimum(down, up)
         speed = speed * np.clip(1 - 4 * pose["fall"], 0, 1)
         speed[round(start + 0.3 * length) : stop] = 0
@@ -346,9 +339,7 @@ def _csv(columns: tuple[str, ...], rows: list[tuple]) -> str:
     return text.getvalue()
 
 
-def _write_clip(
-    street: Street, folder: Path, split: str, index: int
-) -> tuple[list[tuple], list[tuple[int, int]]]:
+def _write_clip(street: Street, folder: Path, split: str, index: int) -> tuple[list[tuple], list[tuple[int, int]]]:
     """Write one clip's video and masks; return its rows of the track table and its anomalous spans."""
     cv2.setNumThreads(1)  # clips are the unit of parallel work
     rows: list[tuple] = []
@@ -369,9 +360,7 @@ def _write_clip(
                 h5py.File(mask_file, "w") as file,
             ):
                 shape = (street.clip_frames, height, width)
-                ids = file.create_dataset(
-                    "ids", shape, np.uint16, chunks=(1, height, width), compression="gzip"
-                )
+                ids = file.create_dataset("ids", shape, np.uint16, chunks=(1, height, width), compression="gzip")
                 _encode(aside, street, _with_masks(frames(), ids))
         else:
             _encode(aside, street, frames())
