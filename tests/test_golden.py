@@ -1,4 +1,4 @@
-"""Numbers the model has to give: the literal reading's, always, and the authors' own model's, where they are at hand."""
+"""Numbers the model has to give: the literal reading's, always, and the authors' own model's, where at hand."""
 
 from pathlib import Path
 

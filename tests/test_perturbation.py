@@ -134,8 +134,10 @@ def test_errors_are_float32_where_the_network_runs_in_bfloat16_and_near_those_of
 
 def test_a_perturbation_smaller_than_bfloat16s_step_still_reaches_the_network():
     engine, networks = small_networks(torch.bfloat16)
-    cubes = torch.full((1, 3, 3, 8, 8), 0.9)
+    cubes = (0.6 + torch.rand(1, 3, 3, 8, 8) / 3).bfloat16().float()  # where the step is 1/256
+    moved = cubes + 0.0015 * torch.randn_like(cubes).sign()
+    assert torch.equal(cubes.bfloat16(), moved.bfloat16())
     with torch.inference_mode(), engine.autocast():
-        still, moved = networks["raw"](cubes), networks["raw"](cubes - 0.0015)
-    assert (cubes.bfloat16() == (cubes - 0.0015).bfloat16()).all()
-    assert not torch.equal(still, moved)
+        still, other = (networks["raw"].encoder.features(x.flatten(0, 1))[0] for x in (cubes, moved))
+    assert still.dtype == torch.bfloat16
+    assert not torch.equal(still, other)

@@ -90,7 +90,7 @@ class Detector(Settings):
     )
     boxes: str | None = Field(
         None,
-        description="with `import`: files below data/<data set>; `{split}` stands for training or train, testing or test",
+        description="with `import`: files below data/<data set>; `{split}`: training or train, testing or test",
     )
     imported_with_motion: bool = Field(
         False, description="imported boxes already hold motion boxes: no rule is applied, none are added"
