@@ -383,8 +383,9 @@ def _encode(path: Path, street: Street, frames: Iterator[Rendered]) -> None:
         stream = container.add_stream("libx264", rate=street.fps)
         stream.width, stream.height = street.size
         stream.pix_fmt = "yuv420p"
-        # One thread: x264's rate control decides differently with more.
-        stream.options = {"crf": "14", "preset": "veryfast", "threads": "1"}
+        # One thread: x264 decides otherwise with more. And nothing decided by looking ahead (`zerolatency`): with
+        # B-frames its macroblock tree is not the same from run to run, even with one thread.
+        stream.options = {"crf": "14", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
         for rendered in frames:
             frame = av.VideoFrame.from_ndarray(rendered.image, format="rgb24")
             container.mux(stream.encode(frame))
