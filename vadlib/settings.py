@@ -324,3 +324,34 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
             "training": Training,
         }.get(str(part), group)
     return sorted(group.model_fields)
+
+
+def reference(group: type[Settings], prefix: str = "") -> str:
+    """A Markdown table of every key below a group: its default, and its description with unit and source."""
+    lines = ["| key | default | meaning |", "| --- | --- | --- |"] if not prefix else []
+    for name, field in group.model_fields.items():
+        key = f"{prefix}{name}"
+        inner = _group_of(field.annotation)
+        if inner is not None:
+            place = f"{key}.<data set>." if name == "dataset" else f"{key}."
+            lines.append(reference(inner, place))
+        elif field.description:
+            lines.append(f"| `{key}` | `{_plain(field.default)}` | {field.description} |")
+    return "\n".join(line for line in lines if line)
+
+
+def _group_of(annotation: Any) -> type[Settings] | None:
+    """The settings group an annotation holds: itself, in a union with None, or as a dictionary's values."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    inner = [_group_of(part) for part in getattr(annotation, "__args__", ())]
+    return next((group for group in inner if group is not None), None)
+
+
+def _plain(default: Any) -> str:
+    """A default as params.yaml would have it."""
+    if default is None:
+        return "null"
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(list(default)) if isinstance(default, tuple) else str(default)

@@ -1,6 +1,7 @@
 """Stage fit_scores: error statistics to standardise by."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -15,15 +16,15 @@ from vadlib.mapping import progress
 from vadlib.perturbation import reconstruction_errors
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.train import training_cubes
-from vadlib.scoring import fit_statistics
+from vadlib.scoring import Statistics, fit_statistics
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset
+from vadlib.shards import CubeSet
 
 
 def scoring_networks(
     places: Places, branches: tuple[Branch, ...], engine: Engine, settings: Dataset
 ) -> dict[Branch, nn.Module]:
     """The trained networks of the branches in use, frozen for scoring."""
-
     networks = {}
     for branch in branches:
         network, model, _ = load_model(places.model(branch), branch, places.made_by("train", branch))
@@ -38,23 +39,27 @@ def scoring_networks(
 
 def fit_error_statistics(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
     """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
-
     places = Places(name)
     engine = make_engine(compute)
     networks = scoring_networks(places, BRANCHES, engine, settings)
     cubes = training_cubes(places, BRANCHES, settings, all_cubes=True)
-    found: dict[Branch, list[np.ndarray]] = {branch: [] for branch in BRANCHES}
-    with progress(len(cubes), f"fit_scores {name}", "cube") as bar, torch.inference_mode():
-        for batch in cubes.in_order(compute.score_batch):
-            errors = reconstruction_errors(
-                networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.model.p, engine
-            )
+    statistics = error_statistics(networks, cubes, settings.model.p, compute.score_batch, engine)
+    write_json(places.statistics, {branch: asdict(found) for branch, found in statistics.items()})
+    return Counter(cubes=len(cubes))
+
+
+def error_statistics(
+    networks: Mapping[Branch, nn.Module], cubes: CubeSet, p: float, size: int, engine: Engine
+) -> dict[Branch, Statistics]:
+    """The statistics of each network's errors on the cubes, in batches of `size`."""
+    found: dict[Branch, list[np.ndarray]] = {branch: [] for branch in networks}
+    with progress(len(cubes), "fit_scores", "cube") as bar, torch.inference_mode():
+        for batch in cubes.in_order(size):
+            errors = reconstruction_errors(networks, engine.cubes(batch.raw), engine.flows(batch.flow), p, engine)
             for branch, error in errors.items():
                 found[branch].append(error.cpu().numpy())
             bar.update(len(batch.raw))
     try:
-        statistics = {branch: asdict(fit_statistics(errors)) for branch, errors in found.items()}
+        return {branch: fit_statistics(errors) for branch, errors in found.items()}
     except ValueError as error:
-        raise VadError(f"data set {name}: {error}") from None
-    write_json(places.statistics, statistics)
-    return Counter(cubes=len(cubes))
+        raise VadError(f"fitting score statistics: {error}") from None

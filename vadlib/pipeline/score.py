@@ -77,33 +77,37 @@ def _score_clip(
 ) -> dict[str, int]:
 
     raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
-    errors: dict[float, dict[Branch, list[np.ndarray]]] = {e: {b: [] for b in networks} for e in settings.eta}
-    for batch in CubeSet([(raw, flow)]).in_order(size):
-        found = perturbed_errors(
-            networks,
-            engine.cubes(batch.raw),
-            engine.flows(batch.flow),
-            settings.eta,
-            settings.model.p,
-            settings.perturbation_loss,
-            engine,
-        )
-        for eta, of_branch in found.items():
-            for branch, error in of_branch.items():
-                errors[eta][branch].append(error.cpu().numpy())
+    errors = clip_errors(networks, CubeSet([(raw, flow)]), settings, size, engine)
     boxes = pd.DataFrame(raw.read("boxes"), columns=BOX)
     boxes.insert(0, "frame", raw.read("frame"))
     boxes["magnitude"] = flow.read("magnitude")
     parts = []
     for eta, of_branch in errors.items():
         part = boxes.assign(eta=eta)
-        joined = {b: np.concatenate([np.empty(0, np.float32), *e]) for b, e in of_branch.items()}
-        for branch, values in joined.items():
+        for branch, values in of_branch.items():
             part[f"{branch}_error"] = values
-        part["score"] = anomaly_scores(joined, statistics, settings.weights)
+        part["score"] = anomaly_scores(of_branch, statistics, settings.weights)
         parts.append(part)
     write_table(path, parts)
     return {"clips": 1, "frames": clip.frames, "cubes": len(boxes)}
+
+
+def clip_errors(
+    networks: Mapping[Branch, nn.Module], cubes: CubeSet, settings: Dataset, size: int, engine: Engine
+) -> dict[float, dict[Branch, np.ndarray]]:
+    """S_r and S_m of every cube in order, float32 (N,), perturbed with each eta, in batches of `size`."""
+    errors: dict[float, dict[Branch, list[np.ndarray]]] = {
+        eta: {branch: [np.empty(0, np.float32)] for branch in networks} for eta in settings.eta
+    }
+    for batch in cubes.in_order(size):
+        found = perturbed_errors(
+            networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.eta,
+            settings.model.p, settings.perturbation_loss, engine,
+        )  # fmt: skip
+        for eta, of_branch in found.items():
+            for branch, error in of_branch.items():
+                errors[eta][branch].append(error.cpu().numpy())
+    return {eta: {b: np.concatenate(parts) for b, parts in of_branch.items()} for eta, of_branch in errors.items()}
 
 
 def _cubes_of(part: Path, clip: Clip, eta: float) -> pd.DataFrame:

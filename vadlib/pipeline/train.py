@@ -4,14 +4,16 @@ import math
 import shutil
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from vadlib.baselines import build_model
 from vadlib.checkpoint import load_state, save_model, save_state
-from vadlib.compute import make_engine
+from vadlib.compute import Engine, make_engine
 from vadlib.files import write_json
 from vadlib.mapping import fingerprint, progress, scratch_folder
 from vadlib.pipeline.places import Places
@@ -30,43 +32,42 @@ def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Datas
 
 
 def train_model(name: str, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
-    """Train one branch, from where a killed run left off if there is such, and leave the model and its loss curve."""
-
+    """Train one branch and leave the model and its loss curve."""
     places = Places(name)
-    engine = make_engine(compute)
     cubes = training_cubes(places, (branch,), settings, all_cubes=False)
+    network, done = trained_network(places.model(branch), branch, settings, make_engine(compute), cubes)
+    save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
+    steps_an_epoch = math.ceil(len(cubes) / settings.training.batch)
+    _write_loss(places, branch, done.losses, steps_an_epoch)
+    parameters = sum(p.numel() for p in network.parameters())
+    counts = {"cubes": len(cubes), "steps": done.step, "parameters": parameters}
+    last = float(np.mean(done.losses[-steps_an_epoch:]))
+    write_json(places.metrics / f"train_{branch}.json", {"loss_last_epoch": last, **counts})
+    return Counter(counts)
+
+
+def trained_network(
+    output: Path, branch: Branch, settings: Dataset, engine: Engine, cubes: CubeSet
+) -> tuple[nn.Module, Progress]:
+    """Train a network that is to be saved at `output`, from where a killed run left off if there is such."""
     torch.manual_seed(settings.training.seed)
     network = build_model(settings.model, branch, settings.cube.length)
     mark = fingerprint(settings.model, settings.cube, settings.training, str(engine), branch, cubes.digest)
-    scratch = scratch_folder(places.model(branch).with_suffix(""), mark)
-    state = scratch / "state.pt"
+    scratch = scratch_folder(output.with_suffix(""), mark)
+    resume = load_state(scratch / "state.pt")
     total = math.ceil(len(cubes) / settings.training.batch) * settings.training.epochs
-    resume = load_state(state)
-    with progress(total, f"train {name} {branch}", "step", done=resume["step"] if resume else 0) as bar:
+    with progress(total, f"train {branch}", "step", done=resume["step"] if resume else 0) as bar:
 
         def show(now: Progress) -> None:
             bar.set_postfix(loss=f"{now.losses[-1]:.5f}", refresh=False)
             bar.update()
 
         done = train_branch(
-            network,
-            branch,
-            cubes,
-            settings.training,
-            settings.model.p,
-            engine,
-            resume=resume,
-            keep=partial(save_state, state),
-            after_step=show,
-        )
-    save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
-    _write_loss(places, branch, done.losses, math.ceil(len(cubes) / settings.training.batch))
-    parameters = sum(p.numel() for p in network.parameters())
-    counts = {"cubes": len(cubes), "steps": done.step, "parameters": parameters}
-    last = float(np.mean(done.losses[-max(1, total // settings.training.epochs) :]))
-    write_json(places.metrics / f"train_{branch}.json", {"loss_last_epoch": last, **counts})
+            network, branch, cubes, settings.training, settings.model.p, engine,
+            resume=resume, keep=partial(save_state, scratch / "state.pt"), after_step=show,
+        )  # fmt: skip
     shutil.rmtree(scratch)
-    return Counter(counts)
+    return network, done
 
 
 def _write_loss(places: Places, branch: Branch, losses: list[float], steps_an_epoch: int) -> None:

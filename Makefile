@@ -1,0 +1,32 @@
+# `make repro`: everything from an empty machine to the metrics table. `make test`: the test suite. `make lint`.
+PYTHON ?= python3
+VENV ?= .venv
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+# No telemetry, no downloads at run time beyond what a command says.
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: repro test lint format clean
+
+repro: $(VENV)/installed
+	dvc repro
+	dvc metrics show
+
+test: $(VENV)/installed
+	python -m pytest
+
+lint: $(VENV)/installed
+	ruff check .
+	ruff format --check .
+
+format: $(VENV)/installed
+	ruff format .
+	ruff check --fix .
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .scratch work

@@ -1,0 +1,24 @@
+"""Stage `compare` of experiments/dvc.yaml."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import typer
+
+from vadlib.commands import DatasetName, run
+from vadlib.pipeline.compare import compare_kind
+from vadlib.settings import load_dataset
+
+Kind = Annotated[Literal["state", "conv_ae", "convlstm_ae", "unet"], typer.Option(help="The architecture.")]
+
+
+def compare(dataset: DatasetName, kind: Kind) -> Mapping[str, int]:
+    """Train and score one architecture on a data set's cubes: each branch alone and both, over a sweep of eta.
+
+    Leaves metrics/<data set>/comparison/<kind>.csv.
+    """
+    return compare_kind(dataset, kind, *load_dataset(dataset))
+
+
+if __name__ == "__main__":
+    run(compare)

@@ -1,0 +1,5 @@
+"""`python -m vadlib` is `vad`."""
+
+from vadlib.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""Comparison of architectures, branches and eta on one data set's cubes, outside of the main pipeline."""
+
+from collections import Counter
+from typing import Literal
+
+import pandas as pd
+
+from vadlib.compute import make_engine
+from vadlib.metrics import evaluate_frames
+from vadlib.pipeline.fit_scores import error_statistics
+from vadlib.pipeline.places import Places
+from vadlib.pipeline.score import clip_errors
+from vadlib.pipeline.train import trained_network, training_cubes
+from vadlib.scoring import anomaly_scores, frame_scores
+from vadlib.settings import BRANCHES, Compute, Dataset
+from vadlib.shards import CubeSet
+from vadlib.tables import write_csv
+
+SWEEP = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
+
+
+def compare_kind(
+    name: str, kind: Literal["state", "conv_ae", "convlstm_ae", "unet"], settings: Dataset, compute: Compute
+) -> Counter[str]:
+    """Train both branches of one architecture, and evaluate raw alone, flow alone and both for each eta.
+
+    A branch alone is scored alone and perturbed by its own error alone. Leaves one CSV of AUROC and its kin.
+    """
+    places = Places(name)
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"kind": kind})})
+    engine = make_engine(compute)
+    cubes = training_cubes(places, BRANCHES, settings, all_cubes=False)
+    networks = {}
+    for branch in BRANCHES:
+        output = places.work / "compare" / kind / branch
+        networks[branch] = engine.for_scoring(trained_network(output, branch, settings, engine, cubes)[0])
+    every = training_cubes(places, BRANCHES, settings, all_cubes=True)
+    statistics = error_statistics(networks, every, settings.model.p, compute.score_batch, engine)
+    clips = places.load_manifest().split("testing")
+    etas = tuple(sorted({*SWEEP, settings.eta[0]}))
+    rows = []
+    for branches in ("raw", "flow", "both"):
+        used = settings.model_copy(update={"branches": branches, "eta": etas})
+        scores: dict[float, list] = {eta: [] for eta in etas}
+        for clip in clips:
+            raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+            found = clip_errors(
+                {b: networks[b] for b in used.weights}, CubeSet([(raw, flow)]), used, compute.score_batch, engine
+            )
+            for eta, errors in found.items():
+                of_cubes = anomaly_scores(errors, statistics, used.weights)
+                scores[eta].append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
+        for eta in etas:
+            metrics = evaluate_frames([clip.labels() for clip in clips], scores[eta])
+            rows.append(
+                {
+                    "kind": kind,
+                    "branches": branches,
+                    "eta": eta,
+                    **metrics["auroc"],
+                    "average_precision": metrics["average_precision"],
+                    "equal_error_rate": metrics["equal_error_rate"],
+                }
+            )
+    write_csv(places.metrics / "comparison" / f"{kind}.csv", pd.DataFrame(rows))
+    return Counter({"clips": len(clips), "results": len(rows)})
