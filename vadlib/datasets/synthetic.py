@@ -31,6 +31,7 @@ SEEN = 0.25
 
 _WALK = 0.034  # ordinary walking speed, heights per frame: 1.4 m/s at 1.7 m and 25 frames/s
 _GRAVITY = 0.0092  # heights per frame², in the same measures
+_ABSENT = -1e9  # x of an actor who is not there, px
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _normal_actors(rng: np.random.Generator, street: Street, view: View) -> list
             else:
                 x += -0.4 * person - x[start]
             gone = np.flatnonzero((x > view.width + 0.5 * person) & (np.arange(frames) >= start))
-            x[:start] = -9e9  # not there yet
+            x[:start] = _ABSENT
             actors.append(_person(rng, view, "walker", speed, y, x, np.zeros(frames, bool)))
             start = int(gone[0]) + int(rng.integers(1, 25)) if len(gone) else frames
             first = False
@@ -275,20 +276,20 @@ def _behaviour(rng: np.random.Generator, view: View, frames: int, kind: str, sta
     else:  # throwing: a bag into the air, and catching it
         speed = _smooth(np.where((t > start - 8) & (t < stop + 4), 0.0, speed), 7)
         swing_back = max(3, round(0.25 * length))
-        flight = length - swing_back - max(2, round(0.1 * length))
+        flight = length - swing_back - max(2, round(0.15 * length))
         up = start + swing_back
         reach = np.interp(
             t,
-            (start - 6, start, start + 0.6 * swing_back, up, stop, stop + 8),
-            (0.3, 0.5, -0.5, 2.3, 2.3, 0.3),
+            (start - 6, start, start + 0.6 * swing_back, up, up + flight, stop, stop + 4),
+            (0.3, 0.5, -0.5, 2.3, 2.3, 0.6, 0.3),
         )
-        pose["reach"] = np.where((t < start - 6) | (t > stop + 8), 0.3, reach)
+        pose["reach"] = np.where((t < start - 6) | (t > stop + 4), np.nan, reach)
     x = _advance(view, y, speed)
     x += middle - x[(start + stop) // 2]
     look = figures.random_look(rng)
     actor = _person(rng, view, kind, speed, y, x, during, look, **pose)
     if kind == "throwing":
-        hands = np.array([figures.hand(v) for v in pose["reach"]])
+        hands = np.array([figures.hand(v) for v in reach])
         since = np.clip(t - up, 0, flight)
         height = hands[:, 1] + np.where(during, 0.5 * _GRAVITY * since * (flight - since), 0)
         spin = np.where(t < up, 0.0, 0.35 * since)
@@ -302,7 +303,8 @@ def _behaviour(rng: np.random.Generator, view: View, frames: int, kind: str, sta
             figures.draw_bag(canvas, colour, float(spin[t]))
             return canvas
 
-        others.append(_Actor("thrown", x, y, during, draw))
+        # The bag comes out to be thrown, and is put away: before and after, its owner is a walker like any other.
+        others.append(_Actor("thrown", np.where(during, x, _ABSENT), y, during, draw))
     return [actor, *others]
 
 
