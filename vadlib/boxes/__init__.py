@@ -32,7 +32,7 @@ DetectFrames = Callable[[Clip, int, Sequence[np.ndarray]], list[Boxes]]
 
 
 def make_detector(
-    settings: Detector, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str = "cpu"
+    settings: Detector, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str = "auto"
 ) -> DetectFrames:
     """The detector the settings name, loaded once for all clips.
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.boxes.table import APPEARANCE, Boxes
-from vadlib.boxes.weights import load_into, torchvision_weights
+from vadlib.boxes.weights import load_into, torch_device, torchvision_weights
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.settings import Detector
 
 
-def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "cpu"):
+def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "auto"):
     """A `DetectFrames` of the model `name` with torchvision's COCO weights.
 
     No class is filtered out. Raises VadError for an unknown name, and where the weights are missing and
@@ -28,13 +28,14 @@ def torchvision_detector(name: str, weights_folder: Path, settings: Detector, de
     load_into(model, torchvision_weights(name, weights_folder), name)
     # The longer side decides, and the shorter follows. SSD has its own fixed size, which goes before these.
     model.transform.min_size, model.transform.max_size = (settings.image_size,), settings.image_size
+    device = torch_device(device)
     model.eval().to(device)
     ids = _coco_ids(models.get_model_weights(name).DEFAULT.meta["categories"])
 
     @torch.inference_mode()
     def detect(clip: Clip, first: int, frames: Sequence[np.ndarray]) -> list[Boxes]:
         # Frames of a clip are of one size, so the padding of a batch to its largest image pads nothing more.
-        images = [torch.from_numpy(f).to(device).permute(2, 0, 1).float() / 255 for f in frames]
+        images = [torch.from_numpy(f.astype(np.float32)).to(device).permute(2, 0, 1) / 255 for f in frames]
         found = [{key: value.cpu().numpy() for key, value in result.items()} for result in model(images)]
         return [Boxes.of(f["boxes"], APPEARANCE, f["scores"], ids[f["labels"]]) for f in found]
 

@@ -1,9 +1,19 @@
-"""Where torchvision's weights are: given, in torch's cache, or fetched once. Shared with `flow`."""
+"""Where torchvision's weights are, and the device they go to. Shared with `flow`."""
 
 from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
+
+
+def torch_device(name: str) -> Any:
+    """The torch.device of `auto` (a GPU where there is one), `cpu` or `cuda`. Raises VadError for a missing GPU."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise VadError("compute.device: cuda asked for, but torch sees no GPU; set it to auto or cpu")
+    return torch.device(name if name != "auto" else "cuda" if there else "cpu")
 
 
 def torchvision_weights(model: str, folder: Path) -> Path:

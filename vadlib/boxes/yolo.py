@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from vadlib.boxes.table import APPEARANCE, Boxes
+from vadlib.boxes.weights import torch_device
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.settings import Detector
@@ -30,7 +31,7 @@ NMS_IOU = 0.7  # ultralytics' default
 MAX_BOXES = 300  # of a frame; ultralytics' default
 
 
-def yolo_detector(weights: Path, settings: Detector, device: str = "cpu"):
+def yolo_detector(weights: Path, settings: Detector, device: str = "auto"):
     """A `DetectFrames` of the YOLO in `weights`. No class is filtered out.
 
     A frame is resized so that its longer side is `settings.image_size` and padded to multiples of 32 (an
@@ -131,8 +132,6 @@ def _ultralytics() -> Any:
 
 def _load(weights: Path, device: str) -> Any:
     """ultralytics' AutoBackend for a file: images (n, 3, H, W) in [0, 1] to raw predictions."""
-    import torch
-
     _check_kind(weights)
     tasks = _ultralytics()
     if not weights.exists():
@@ -147,14 +146,12 @@ def _load(weights: Path, device: str) -> Any:
             model = _from_safetensors(weights, tasks)
         else:
             model = str(weights)
-        model = AutoBackend(model, device=torch.device(device), fuse=True, verbose=False)
+        model = AutoBackend(model, device=torch_device(device), fuse=True, verbose=False)
     except VadError:
         raise
     except Exception as error:  # each format and its runtime raise their own kinds
         reason = " ".join(str(error).split())[:200]
-        raise VadError(
-            f"{weights}: cannot be loaded as a YOLO detector ({reason}); get it again from {RELEASES}"
-        ) from None
+        raise VadError(f"{weights}: cannot be loaded as a YOLO detector ({reason}); get the file again") from None
     # A file's own metadata need not name its task; a .pt of another kind has other outputs.
     task = getattr(model.model, "task", None) or model.task
     if task not in (None, "detect"):

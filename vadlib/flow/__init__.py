@@ -29,7 +29,7 @@ __all__ = [
 EstimateFlow = Callable[[Clip, Iterable[np.ndarray]], Iterator[np.ndarray]]
 
 
-def make_estimator(settings: Flow, weights_folder: Path, data_folder: Path, device: str = "cpu") -> EstimateFlow:
+def make_estimator(settings: Flow, weights_folder: Path, data_folder: Path, device: str = "auto") -> EstimateFlow:
     """The estimator the settings name, loaded once for all clips.
 
     `weights_folder` is weights/<data set>, `data_folder` is data/<data set>. Raises VadError where weights or

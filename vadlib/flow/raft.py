@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.boxes.weights import load_into, torchvision_weights
+from vadlib.boxes.weights import load_into, torch_device, torchvision_weights
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 
@@ -16,7 +16,7 @@ CPU_BYTES = 1 << 30  # of the correlations of a single pair, so that a stage sta
 MAX_BATCH = 8  # pairs; more gain nothing
 
 
-def raft_estimator(kind: str, weights_folder: Path, device: str = "cpu"):
+def raft_estimator(kind: str, weights_folder: Path, device: str = "auto"):
     """An `EstimateFlow` of raft_small or raft_large with torchvision's weights.
 
     Pairs are worked on in batches, which change no flow beyond rounding. Raises VadError where the weights
@@ -27,11 +27,12 @@ def raft_estimator(kind: str, weights_folder: Path, device: str = "cpu"):
 
     model = models.get_model(kind, weights=None)
     load_into(model, torchvision_weights(kind, weights_folder), kind)
+    device = torch_device(device)
     model.eval().to(device)
 
     def prepared(frame: np.ndarray) -> torch.Tensor:
         """(3, H', W') in [-1, 1], padded to the right and below with its last column and row."""
-        image = torch.from_numpy(frame).to(device).permute(2, 0, 1).float() / 127.5 - 1
+        image = torch.from_numpy(frame.astype(np.float32)).to(device).permute(2, 0, 1) / 127.5 - 1
         height, width = frame.shape[:2]
         below, right = _padded(height) - height, _padded(width) - width
         return torch.nn.functional.pad(image[None], (0, right, 0, below), mode="replicate")[0]
@@ -45,7 +46,7 @@ def raft_estimator(kind: str, weights_folder: Path, device: str = "cpu"):
         frames = iter(frames)
         for frame in islice(frames, 1):
             height, width = frame.shape[:2]
-            batch, images = _batch(clip, height, width, device), [prepared(frame)]
+            batch, images = _batch(clip, height, width, device.type), [prepared(frame)]
             while following := [prepared(frame) for frame in islice(frames, batch)]:
                 images = [images[-1], *following]
                 yield from fields(images, height, width)
