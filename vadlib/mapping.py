@@ -2,16 +2,18 @@
 
 Each clip's artefact is made in a scratch folder named by a fingerprint of all that determines it. A stage that was
 killed finds there the clips it had finished; other settings or inputs have another fingerprint, and so never meet
-them. When every clip is done the folder is renamed to where the stage's output belongs.
+them. When every clip is done the folder is moved to where the stage's output belongs, or made into it.
 """
 
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -31,6 +33,21 @@ Work = Callable[[Clip, Path], dict[str, int]]
 `functools.partial` of one: it may run in another process."""
 
 
+def publish(made: Path, output: Path) -> None:
+    """Put a finished folder in its place, which is replaced."""
+    if output.exists():
+        shutil.rmtree(output)
+    aside = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # of a kill
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.move(made, aside)  # a rename; a copy where `output` is on another disk
+        aside.replace(output)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
 def map_clips(
     work: Work,
     clips: Sequence[Clip],
@@ -40,11 +57,12 @@ def map_clips(
     fingerprint: str,
     workers: int,
     label: str,
+    finish: Callable[[Path, Path], None] = publish,
 ) -> Counter[str]:
-    """Make `output/<split>/<clip><suffix>` of every clip and return the sums of what `work` counted.
+    """Make `<split>/<clip><suffix>` of every clip in a folder, and return the sums of what `work` counted.
 
-    With `workers` > 1 clips go to that many processes. The first error ends the run; finished clips stay in the
-    scratch folder for the next one.
+    `finish` makes `output` of that folder; by default it becomes `output`. With `workers` > 1 clips go to that many
+    processes. The first error ends the run, in `finish` too; finished clips stay in the scratch folder for the next.
     """
     scratch = scratch_folder(output, fingerprint)
     made = scratch / "made"
@@ -61,7 +79,7 @@ def map_clips(
         for result in _run(jobs, min(workers, len(jobs))):
             counts.update(result)
             bar.update()
-    publish(made, output)
+    finish(made, output)
     shutil.rmtree(scratch)
     return counts
 
@@ -82,27 +100,30 @@ def scratch_folder(output: Path, fingerprint: str) -> Path:
     return scratch
 
 
-def publish(made: Path, output: Path) -> None:
-    """Put a finished folder in its place, which is replaced."""
-    if output.exists():
-        shutil.rmtree(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    made.replace(output)
-
-
 def fingerprint(*parts: Any) -> str:
     """A digest of settings (as JSON), of files and folders (their names, sizes and times of change), and of this
     package's code. Equal fingerprints mean that unfinished work can be gone on with."""
     digest = hashlib.sha256(_code().encode())
     for part in parts:
         if isinstance(part, Path):
-            files = sorted(part.rglob("*")) if part.is_dir() else [part]
+            files = sorted(_files_below(part)) if part.is_dir() else [part]
             stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
             digest.update(repr(stats).encode())
         else:
             text = part.model_dump_json() if hasattr(part, "model_dump_json") else json.dumps(part)
             digest.update(f"{type(part).__name__}:{text}\0".encode())
     return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, those in linked folders too: footage is often linked, and `rglob` passes by links."""
+    seen = set()
+    for base, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(base)) in seen:
+            folders.clear()  # links in a circle
+            continue
+        seen.add(real)
+        yield from (Path(base) / name for name in names)
 
 
 @cache
@@ -126,7 +147,7 @@ def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_share_cores,
+        initializer=_begin_worker,
         initargs=(workers,),
     )
     try:
@@ -149,12 +170,11 @@ def _one(work: Work, clip: Clip, artefact: Path, note: Path) -> dict[str, int]:
     return counts
 
 
-def _share_cores(workers: int) -> None:
+def _begin_worker(workers: int) -> None:
     """In a worker: as many threads as its share of the cores, so that workers do not trample on each other."""
-    import os
-
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends workers in silence; the main process says what happened
     threads = max(1, (os.cpu_count() or 1) // workers)
     cv2.setNumThreads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch, which is imported later if at all

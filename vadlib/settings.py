@@ -213,8 +213,8 @@ def _etas(value: Any) -> Any:
     values = value if isinstance(value, (list, tuple)) else (value,)
     if not values or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
         raise ValueError("must be a number, or a list of numbers")
-    if len(set(values)) != len(values):
-        raise ValueError("names a value twice")
+    if len({f"{value:g}" for value in values}) != len(values):  # so are their folders named
+        raise ValueError("names a value twice (six digits of it count)")
     return tuple(float(v) for v in values)
 
 

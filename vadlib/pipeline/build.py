@@ -26,6 +26,8 @@ def build_cubes(name: str, branch: Branch, settings: Dataset, compute: Compute) 
     manifest = places.load_manifest()
     if not places.boxes.exists():
         raise missing(places.boxes, places.made_by("detect"))
+    if branch == "flow" and not places.flow.exists():
+        raise missing(places.flow, places.made_by("flow"))
     work = partial(_build_clip, settings.cube, branch, places)
     inputs = [places.data] if branch == "raw" else [places.flow]
     mark = fingerprint(settings.cube, branch, places.prepared, places.boxes, *inputs)

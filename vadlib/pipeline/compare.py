@@ -1,5 +1,6 @@
 """Comparison of architectures, branches and eta on one data set's cubes, outside of the main pipeline."""
 
+import shutil
 from collections import Counter
 from typing import Literal
 
@@ -30,10 +31,12 @@ def compare_kind(
     settings = settings.model_copy(update={"model": settings.model.model_copy(update={"kind": kind})})
     engine = make_engine(compute)
     cubes = training_cubes(places, BRANCHES, settings, all_cubes=False)
-    networks = {}
+    networks, unfinished = {}, []
     for branch in BRANCHES:
         output = places.work / "compare" / kind / branch
-        networks[branch] = engine.for_scoring(trained_network(output, branch, settings, engine, cubes)[0])
+        network, _, scratch = trained_network(output, branch, settings, engine, cubes)
+        networks[branch] = engine.for_scoring(network)
+        unfinished.append(scratch)
     every = training_cubes(places, BRANCHES, settings, all_cubes=True)
     statistics = error_statistics(networks, every, settings.model.p, compute.score_batch, engine)
     clips = places.load_manifest().split("testing")
@@ -63,4 +66,6 @@ def compare_kind(
                 }
             )
     write_csv(places.metrics / "comparison" / f"{kind}.csv", pd.DataFrame(rows))
+    for scratch in unfinished:
+        shutil.rmtree(scratch)
     return Counter({"clips": len(clips), "results": len(rows)})

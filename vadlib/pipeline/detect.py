@@ -1,6 +1,5 @@
 """Stage detect: the boxes of every frame."""
 
-import shutil
 from collections import Counter
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,21 +18,18 @@ def detect_boxes(name: str, settings: Dataset, compute: Compute) -> Counter[str]
     """One table of the boxes of all frames, a row group for each clip."""
     places = Places(name)
     manifest = places.load_manifest()
-    parts = places.work / "boxes"
     work = partial(_detect_clip, settings.detector, places, compute.device, manifest.clips)
     mark = fingerprint(settings.detector, places.prepared, places.data, places.weights)
-    counts = map_clips(
+    return map_clips(
         work,
         manifest.clips,
-        parts,
+        places.boxes,
         suffix=".parquet",
         fingerprint=mark,
         workers=compute.workers,
         label=f"detect {name}",
+        finish=partial(_one_table, manifest.clips),
     )
-    write_table(places.boxes, (pd.read_parquet(parts / f"{clip.key}.parquet") for clip in manifest.clips))
-    shutil.rmtree(parts)
-    return counts
 
 
 def _detect_clip(
@@ -50,6 +46,10 @@ def _detect_clip(
         "boxes": len(table),
         **{f"{s} boxes": int(n) for s, n in sources.items()},
     }
+
+
+def _one_table(clips: tuple[Clip, ...], made: Path, output: Path) -> None:
+    write_table(output, (pd.read_parquet(made / f"{clip.key}.parquet") for clip in clips))
 
 
 @lru_cache(maxsize=1)

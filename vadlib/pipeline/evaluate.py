@@ -47,7 +47,8 @@ def evaluate_scores(name: str, settings: Dataset) -> Counter[str]:
         "counts": {key.replace(" ", "_"): value for key, value in counts.items()},
     }
     write_json(places.metrics / "metrics.json", summary)
-    fpr, tpr = roc_points(labels, scores)
+    # Of one class alone there is no curve.
+    fpr, tpr = roc_points(labels, scores) if summary["auroc"]["micro"] is not None else ((), ())
     write_csv(places.metrics / "roc.csv", pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}))
     curves = [
         t.assign(label=found.astype(int))[["clip", "frame", "score", "label"]]

@@ -1,6 +1,5 @@
 """Stage score: perturbed scores of the testing clips."""
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +12,7 @@ from torch import nn
 from vadlib.clips import Clip
 from vadlib.compute import Engine, make_engine
 from vadlib.files import read_json
-from vadlib.mapping import fingerprint, map_clips
+from vadlib.mapping import fingerprint, map_clips, publish
 from vadlib.perturbation import perturbed_errors
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
@@ -46,23 +45,25 @@ def score_clips(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
         places.cubes("flow"),
     ]
     work = partial(_score_clip, settings, compute.score_batch, places, engine, networks, statistics)
-    parts = places.work / "scored"
-    counts = map_clips(
+    return map_clips(
         work,
         clips,
-        parts,
+        places.scores,
         suffix=".parquet",
         fingerprint=fingerprint(identity, str(engine), *files),
         workers=1,
         label=f"score {name}",
+        finish=partial(_tables_of_etas, places, clips, settings.eta),
     )
-    shutil.rmtree(places.scores, ignore_errors=True)
-    for eta in settings.eta:
-        kinds = {"cubes": _cubes_of, "frames": _frames_of}
-        for table, make in kinds.items():
-            write_table(places.scores_of(eta, table), (make(parts / f"{c.key}.parquet", c, eta) for c in clips))
-    shutil.rmtree(parts)
-    return counts
+
+
+def _tables_of_etas(places: Places, clips: tuple[Clip, ...], etas: tuple[float, ...], made: Path, output: Path) -> None:
+    tables = made.with_name("tables")
+    for eta in etas:
+        for table, make in (("cubes", _cubes_of), ("frames", _frames_of)):
+            path = tables / places.scores_of(eta, table).relative_to(places.scores)
+            write_table(path, (make(made / f"{clip.key}.parquet", clip, eta) for clip in clips))
+    publish(tables, output)
 
 
 def _score_clip(

@@ -35,7 +35,7 @@ def train_model(name: str, branch: Branch, settings: Dataset, compute: Compute) 
     """Train one branch and leave the model and its loss curve."""
     places = Places(name)
     cubes = training_cubes(places, (branch,), settings, all_cubes=False)
-    network, done = trained_network(places.model(branch), branch, settings, make_engine(compute), cubes)
+    network, done, scratch = trained_network(places.model(branch), branch, settings, make_engine(compute), cubes)
     save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
     steps_an_epoch = math.ceil(len(cubes) / settings.training.batch)
     _write_loss(places, branch, done.losses, steps_an_epoch)
@@ -43,13 +43,17 @@ def train_model(name: str, branch: Branch, settings: Dataset, compute: Compute) 
     counts = {"cubes": len(cubes), "steps": done.step, "parameters": parameters}
     last = float(np.mean(done.losses[-steps_an_epoch:]))
     write_json(places.metrics / f"train_{branch}.json", {"loss_last_epoch": last, **counts})
+    shutil.rmtree(scratch)
     return Counter(counts)
 
 
 def trained_network(
     output: Path, branch: Branch, settings: Dataset, engine: Engine, cubes: CubeSet
-) -> tuple[nn.Module, Progress]:
-    """Train a network that is to be saved at `output`, from where a killed run left off if there is such."""
+) -> tuple[nn.Module, Progress, Path]:
+    """Train a network that is to be saved at `output`, from where a killed run left off if there is such.
+
+    The path is that of the state to go on from: the caller removes it once the network's use is over or it is saved.
+    """
     torch.manual_seed(settings.training.seed)
     network = build_model(settings.model, branch, settings.cube.length)
     mark = fingerprint(settings.model, settings.cube, settings.training, str(engine), branch, cubes.digest)
@@ -66,8 +70,7 @@ def trained_network(
             network, branch, cubes, settings.training, settings.model.p, engine,
             resume=resume, keep=partial(save_state, scratch / "state.pt"), after_step=show,
         )  # fmt: skip
-    shutil.rmtree(scratch)
-    return network, done
+    return network, done, scratch
 
 
 def _write_loss(places: Places, branch: Branch, losses: list[float], steps_an_epoch: int) -> None:

@@ -1,0 +1,123 @@
+"""A project in miniature: a folder with data in one of the layouts, its settings, and every stage as a function."""
+
+import csv
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from tests.layouts import Truth
+from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, prepare, score, train
+from vadlib.settings import Compute, Dataset
+
+COMPUTE = Compute(workers=1, precision="fp32")
+
+# In the order of dvc.yaml: the name there, and the function behind the command.
+STAGES: dict[str, Callable] = {
+    "prepare": lambda name, settings, compute: prepare.prepare_dataset(name, settings, compute),
+    "detect": lambda name, settings, compute: detect.detect_boxes(name, settings, compute),
+    "flow": lambda name, settings, compute: flow.compute_flow(name, settings, compute),
+    "build_raw": lambda name, settings, compute: build.build_cubes(name, "raw", settings, compute),
+    "build_flow": lambda name, settings, compute: build.build_cubes(name, "flow", settings, compute),
+    "train_raw": lambda name, settings, compute: train.train_model(name, "raw", settings, compute),
+    "train_flow": lambda name, settings, compute: train.train_model(name, "flow", settings, compute),
+    "fit_scores": lambda name, settings, compute: fit_scores.fit_error_statistics(name, settings, compute),
+    "score": lambda name, settings, compute: score.score_clips(name, settings, compute),
+    "evaluate": lambda name, settings, compute: evaluate.evaluate_scores(name, settings),
+}
+
+# What each stage leaves, below the project's folder.
+OUTPUTS = {
+    "prepare": "work/mini/prepared/manifest.json",
+    "detect": "work/mini/boxes.parquet",
+    "flow": "work/mini/flow",
+    "build_raw": "work/mini/cubes/raw",
+    "build_flow": "work/mini/cubes/flow",
+    "train_raw": "work/mini/model/raw.safetensors",
+    "train_flow": "work/mini/model/flow.safetensors",
+    "fit_scores": "work/mini/model/statistics.json",
+    "score": "work/mini/scores",
+    "evaluate": "metrics/mini/metrics.json",
+}
+
+MINI = {
+    "source": {"layout": "frames"},
+    "detector": {"kind": "import", "boxes": "boxes.csv", "imported_with_motion": True},
+    "flow": {"preset": "ultrafast"},
+    "cube": {"context": 2, "patch": 8},
+    "model": {"widths": [4, 8, 8], "layers": 1, "heads": 2},
+    "training": {"epochs": 1, "batch": 8},
+    "eta": 0.002,
+}
+
+MOTION = {"kind": "motion", "motion_threshold": 10, "motion_min_area": 4, "min_area": 4}
+
+
+def settings(**groups) -> Dataset:
+    """The miniature settings, with groups changed: `settings(flow={"preset": "fast"})`."""
+    return Dataset.model_validate(changed(**groups))
+
+
+def changed(**groups) -> dict:
+    """What params.yaml says of the miniature data set, with keys of groups changed. A new `kind` starts a group."""
+    merged = dict(MINI)
+    for name, group in groups.items():
+        fresh = not isinstance(group, dict) or "kind" in group or "layout" in group
+        merged[name] = group if fresh else {**MINI.get(name, {}), **group}
+    return merged
+
+
+def write_params(project: Path, datasets: dict[str, dict], **more) -> None:
+    """A params.yaml of these data sets."""
+    content = {"datasets": list(datasets), "compute": {"workers": 1, "precision": "fp32"}, "dataset": datasets, **more}
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+
+
+def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compute = COMPUTE, name: str = "mini"):
+    """Run stages in the current folder and return their counts by name."""
+    # Kept between clips of one run; a test's next project has other files under the same relative paths.
+    detect._detector.cache_clear()
+    flow._estimator.cache_clear()
+    return {stage: STAGES[stage](name, settings, compute) for stage in stages}
+
+
+def until(stage: str) -> list[str]:
+    """The stages up to and with this one."""
+    return list(STAGES)[: list(STAGES).index(stage) + 1]
+
+
+def artefacts(project: Path) -> dict[str, bytes]:
+    """Every file of the stages, by its path."""
+    files = [p for top in ("work", "metrics") for p in (project / top).rglob("*") if p.is_file()]
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def leftovers(project: Path) -> list[str]:
+    """Files of unfinished writing, anywhere; and folders that a stage leaves beside its outputs."""
+    found = [p for p in project.rglob("*") if p.name.endswith(".partial")]
+    outputs = {Path(output).relative_to("work/mini").parts[0] for output in OUTPUTS.values() if "work" in output}
+    work = project / "work/mini"
+    found += [p for p in (work.iterdir() if work.is_dir() else ()) if p.name not in outputs]
+    return sorted(p.relative_to(project).as_posix() for p in found)
+
+
+def write_boxes(file: Path, truth: Truth, extra: Iterable[tuple] = (), without: Iterable[str] = ()) -> None:
+    """A box file with the exact boxes of everything drawn; `without` names clips that get none."""
+    rows = [row for key in truth.frames if key not in without for row in true_boxes(truth, key)]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("clip", "frame", "x1", "y1", "x2", "y2"), *rows, *extra])
+
+
+def true_boxes(truth: Truth, key: str) -> list[tuple]:
+    """Rows of the small square that is in every frame, and of the anomaly where there is one."""
+    split = key.split("/")[0]
+    number = [k for k in truth.frames if k.startswith(split)].index(key)
+    rows = []
+    for frame, mask in enumerate(truth.masks[key]):
+        rows.append((key, frame, 2 * frame, 4 + 2 * number, 2 * frame + 8, 12 + 2 * number))
+        if mask.any():
+            y, x = np.nonzero(mask)
+            rows.append((key, frame, x.min(), y.min(), x.max() + 1, y.max() + 1))
+    return rows

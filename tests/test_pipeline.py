@@ -1,0 +1,541 @@
+"""The stages, one after the other, by their functions: every layout goes through, and nothing depends on chance."""
+
+import contextlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from tests import layouts
+from tests.conftest import ROOT
+from tests.projects import (
+    MOTION,
+    STAGES,
+    artefacts,
+    leftovers,
+    run_stages,
+    settings,
+    until,
+    write_boxes,
+)
+from vadlib.clips import load_manifest
+from vadlib.errors import VadError
+from vadlib.pipeline import build, detect, flow, score, train
+from vadlib.pipeline.places import BOX, Places
+from vadlib.settings import BRANCHES, Compute, Dataset, Settings, load_params
+from vadlib.shards import Shard
+
+LAYOUTS = {
+    "frames": lambda folder: layouts.write_frames_folders(folder, "pooled"),
+    "ucsd": lambda folder: layouts.write_ucsd(folder, script=True, masks=False),
+    "avenue": lambda folder: layouts.write_avenue(folder, "mat"),
+    "shanghaitech": lambda folder: layouts.write_shanghaitech(folder, frame_masks=True, pixel_masks=True),
+    "videos": lambda folder: layouts.write_videos(folder, labels=True),
+}
+TEST_FRAMES = layouts.FRAMES * len(layouts.NAMES["testing"])
+ANOMALOUS = sum(b - a for spans in layouts.SPANS.values() for a, b in spans)
+
+
+def new_project(folder: Path, write=LAYOUTS["frames"], **boxes) -> layouts.Truth:
+    """Data and true boxes in data/mini below a folder."""
+    data = folder / "data/mini"
+    data.mkdir(parents=True)
+    (folder / "weights/mini").mkdir(parents=True)
+    truth = write(data)
+    write_boxes(data / "boxes.csv", truth, **boxes)
+    return truth
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The current folder, with a fresh data set `mini`."""
+    new_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project that every stage has run in. Tests must leave it as it is."""
+    folder = tmp_path_factory.mktemp("finished")
+    new_project(folder)
+    with contextlib.chdir(folder):
+        run_stages(settings())
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path, monkeypatch):
+    """The current folder, with a copy of the finished project."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Every layout
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def layout(request, tmp_path_factory):
+    """A project of each layout that every stage has run in: its folder, the truth, and the stages' counts."""
+    folder = tmp_path_factory.mktemp(request.param)
+    truth = new_project(folder, LAYOUTS[request.param])
+    with contextlib.chdir(folder):
+        counts = run_stages(settings(source={"layout": request.param, "expected_frames": [24, 36]}))
+    return folder, truth, counts
+
+
+def test_labels_agree_frame_by_frame(layout):
+    folder, truth, _ = layout
+    clips = load_manifest(folder / "work/mini/prepared/manifest.json").clips
+    assert [clip.key for clip in clips] == list(truth.labels)
+    for clip in clips:
+        np.testing.assert_array_equal(clip.labels(), truth.labels[clip.key], err_msg=clip.key)
+    curves = pd.read_csv(folder / "metrics/mini/frame_scores.csv", dtype={"clip": str})
+    for (name, rows), key in zip(curves.groupby("clip"), [k for k in truth.labels if "testing" in k], strict=True):
+        assert key == f"testing/{name}"
+        np.testing.assert_array_equal(rows["label"], truth.labels[key])
+        np.testing.assert_array_equal(rows["frame"], np.arange(layouts.FRAMES))
+
+
+def test_metrics_hold_micro_macro_floor_and_counts(layout):
+    folder, _, _ = layout
+    metrics = json.loads((folder / "metrics/mini/metrics.json").read_text())
+    assert set(metrics["auroc"]) == {"micro", "macro", "floor"}
+    assert all(0 <= value <= 1 for value in metrics["auroc"].values())
+    assert metrics["eta"] == 0.002
+    assert metrics["counts"] == {
+        "clips": 3,
+        "frames": TEST_FRAMES,
+        "anomalous_frames": ANOMALOUS,
+        "frames_without_boxes": 0,
+        "cubes": TEST_FRAMES + ANOMALOUS,
+    }
+
+
+def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
+    folder, truth, _ = layout
+    work, metrics = folder / "work/mini", folder / "metrics/mini"
+    boxes = pd.read_parquet(work / "boxes.parquet")
+    assert list(boxes) == ["clip", "split", "frame", *BOX, "score", "cls", "source"]
+    assert len(boxes) == 5 * layouts.FRAMES + ANOMALOUS
+    cubes = pd.read_parquet(work / "scores/eta_0.002/cubes.parquet")
+    assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "raw_error", "flow_error", "score"]
+    testing = boxes[boxes["split"] == "testing"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(cubes[["clip", "frame", *BOX]], testing[["clip", "frame", *BOX]])
+    frames = pd.read_parquet(work / "scores/eta_0.002/frames.parquet")
+    assert list(frames) == ["clip", "frame", "score", "boxes", "floor"]
+    expected = [(key.split("/")[1], t) for key in truth.frames if "testing" in key for t in range(layouts.FRAMES)]
+    assert list(zip(frames["clip"], frames["frame"], strict=True)) == expected
+    best = cubes.groupby(["clip", "frame"], sort=False)["score"].max()
+    np.testing.assert_array_equal(frames["score"], best)
+    assert list(pd.read_csv(metrics / "roc.csv")) == ["false_positive_rate", "true_positive_rate"]
+    assert list(pd.read_csv(metrics / "frame_scores.csv")) == ["clip", "frame", "score", "label"]
+    for branch in BRANCHES:
+        loss = pd.read_csv(metrics / f"loss_{branch}.csv")
+        assert list(loss) == ["step", "epoch", "loss"]
+        assert loss["step"].tolist() == [1, 2, 3]  # 24 training boxes, 8 a step
+
+
+def test_stages_count_what_they_did(layout):
+    _, _, counts = layout
+    assert counts["prepare"]["training frames"], counts["prepare"]["testing frames"] == (24, TEST_FRAMES)
+    assert counts["prepare"]["anomalous frames"] == counts["evaluate"]["anomalous frames"] == ANOMALOUS
+    assert counts["detect"]["frames"] == counts["flow"]["frames"] == counts["build_raw"]["frames"] == 60
+    assert counts["build_raw"]["cubes"] == counts["build_flow"]["cubes"] == counts["detect"]["boxes"]
+    assert counts["train_raw"]["cubes"] == counts["fit_scores"]["cubes"] == 24
+
+
+def test_cubes_show_what_is_in_the_boxes(finished):
+    shard = Shard(finished / "work/mini/cubes/raw/training/01.h5", "")
+    centre = shard.read("cubes")[6, 2]  # frame 6, far from the ends: patch T of 0..2T
+    assert abs(centre.astype(int) - (210, 180, 160)).max() <= 20  # the square's colour, but for JPEG
+
+
+def test_the_rendered_street_goes_through_on_motion_boxes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/mini").mkdir(parents=True)
+    street = {"seed": 3, "size": [96, 64], "training_clips": 1, "testing_clips": 2, "clip_frames": 32}
+    rendered = settings(source={"layout": "synthetic", "street": street}, detector=MOTION)
+    counts = run_stages(rendered)
+    labels = pd.read_csv("work/mini/prepared/footage/labels.csv")
+    assert counts["prepare"]["anomalous frames"] == (labels["last"] - labels["first"] + 1).sum() > 0
+    assert counts["detect"]["motion boxes"] == counts["detect"]["boxes"] > 0
+    assert leftovers(tmp_path) == []
+
+
+# Frames without boxes, clips without labels, short clips
+
+
+def test_frames_without_boxes_are_counted_and_rank_last(tmp_path, monkeypatch):
+    new_project(tmp_path, without=["testing/01", "training/02"])
+    monkeypatch.chdir(tmp_path)
+    run_stages(settings())
+    frames = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
+    empty = frames["clip"] == "01"
+    assert frames.loc[empty, "score"].isna().all()
+    assert (frames["boxes"] == 0).equals(empty)
+    assert json.loads(Path("metrics/mini/metrics.json").read_text())["counts"]["frames_without_boxes"] == 12
+    # The four anomalous frames of clip 01 come after every other frame on the curve: below them lies
+    # everything, so the last step of true positives is taken only where all other frames are in.
+    roc = pd.read_csv("metrics/mini/roc.csv")
+    before_last = roc[roc["true_positive_rate"] < 1]
+    normal = TEST_FRAMES - ANOMALOUS
+    assert before_last["false_positive_rate"].max() == pytest.approx((normal - 8) / normal, rel=1e-5)
+
+
+def test_no_boxes_in_training_is_a_clear_error(tmp_path, monkeypatch):
+    new_project(tmp_path, without=["training/01", "training/02"])
+    monkeypatch.chdir(tmp_path)
+    run_stages(settings(), until("build_flow"))
+    with pytest.raises(VadError, match="no training cubes"):
+        run_stages(settings(), ["train_raw"])
+
+
+def test_no_boxes_at_all_in_testing_still_evaluates(tmp_path, monkeypatch):
+    new_project(tmp_path, without=["testing/01", "testing/02", "testing/03"])
+    monkeypatch.chdir(tmp_path)
+    run_stages(settings())
+    metrics = json.loads(Path("metrics/mini/metrics.json").read_text())
+    assert metrics["auroc"] == {"micro": 0.5, "macro": 0.5, "floor": 0.5}
+    assert metrics["counts"]["frames_without_boxes"] == TEST_FRAMES
+
+
+def test_own_footage_without_labels_is_scored_and_evaluate_says_so(tmp_path, monkeypatch):
+    new_project(tmp_path, lambda folder: layouts.write_videos(folder, labels=False))
+    monkeypatch.chdir(tmp_path)
+    own = settings(source={"layout": "videos"})
+    counts = run_stages(own, until("score"))
+    assert counts["score"]["frames"] == len(pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")) == TEST_FRAMES
+    with pytest.raises(VadError, match=r"testing clip 01 has no labels, so there is nothing to evaluate"):
+        run_stages(own, ["evaluate"])
+    assert not Path("metrics/mini/metrics.json").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_of_one_class_alone_have_no_auroc_and_no_warnings(copied):
+    np.save("data/mini/frame_labels_mini.npy", np.zeros(TEST_FRAMES, np.int64))
+    run_stages(settings(), ["prepare", "evaluate"])
+    metrics = json.loads(Path("metrics/mini/metrics.json").read_text())
+    assert metrics["auroc"] == {"micro": None, "macro": None, "floor": None}
+    assert metrics["counts"]["anomalous_frames"] == 0
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_a_clip_shorter_than_a_cube_goes_through(project, frames):
+    """A cube is of 5 frames here."""
+    for split in ("training", "testing"):
+        for number in range(frames, layouts.FRAMES):
+            Path(f"data/mini/{split}/frames/01/{number + 1:03d}.jpg").unlink()
+    table = pd.read_csv("data/mini/boxes.csv")
+    kept = table[~table["clip"].str.endswith("/01") | (table["frame"] < frames)]
+    kept.to_csv("data/mini/boxes.csv", index=False)
+    labels = np.load("data/mini/frame_labels_mini.npy").reshape(-1)
+    np.save("data/mini/frame_labels_mini.npy", np.concatenate([labels[:frames], labels[layouts.FRAMES :]]))
+    counts = run_stages(settings())
+    scores = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
+    assert (scores["clip"] == "01").sum() == frames
+    assert scores["score"].notna().all()
+    assert counts["evaluate"]["frames"] == frames + 2 * layouts.FRAMES
+
+
+# Sweeps
+
+
+def test_each_eta_of_a_sweep_leaves_a_folder_and_a_row(copied):
+    alone = Path("work/mini/scores/eta_0.002/cubes.parquet").read_bytes()
+    run_stages(settings(eta=[0.01, 0.002, 0.0]), ["score", "evaluate"])
+    assert sorted(p.name for p in Path("work/mini/scores").iterdir()) == ["eta_0", "eta_0.002", "eta_0.01"]
+    assert Path("work/mini/scores/eta_0.002/cubes.parquet").read_bytes() == alone
+    sweep = pd.read_csv("metrics/mini/eta.csv")
+    assert list(sweep) == ["eta", "micro", "macro", "average_precision", "equal_error_rate"]
+    assert sweep["eta"].tolist() == [0, 0.002, 0.01]
+    metrics = json.loads(Path("metrics/mini/metrics.json").read_text())
+    assert metrics["eta"] == 0.01  # the first is the headline
+    assert metrics["auroc"]["micro"] == pytest.approx(sweep["micro"].iloc[2], rel=1e-5)
+    assert alone != Path("work/mini/scores/eta_0.01/cubes.parquet").read_bytes()
+
+
+def test_a_sweep_that_is_over_leaves_no_scores_behind(copied):
+    run_stages(settings(eta=[0.0, 0.01]), ["score"])
+    run_stages(settings(eta=0.02), ["score"])
+    assert [p.name for p in Path("work/mini/scores").iterdir()] == ["eta_0.02"]
+
+
+def test_evaluate_wants_every_eta_scored(copied):
+    with pytest.raises(VadError, match=r"eta_0.5/frames.parquet: not found; make it first with `dvc repro score@mini`"):
+        run_stages(settings(eta=0.5), ["evaluate"])
+
+
+def test_one_branch_alone_scores_by_it_alone(copied):
+    run_stages(settings(branches="raw"), ["score"])
+    cubes = pd.read_parquet("work/mini/scores/eta_0.002/cubes.parquet")
+    assert "flow_error" not in cubes
+    fitted = json.loads(Path("work/mini/model/statistics.json").read_text())["raw"]
+    np.testing.assert_allclose(cubes["score"], (cubes["raw_error"] - fitted["mean"]) / fitted["std"], rtol=1e-6)
+
+
+# Same inputs, same bytes
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_run_again_leaves_the_same_bytes(copied, finished, stage):
+    run_stages(settings(), [stage])
+    assert artefacts(copied) == artefacts(finished)
+    assert leftovers(copied) == []
+    assert not any(Path(".scratch").iterdir())
+
+
+def test_two_workers_leave_the_same_bytes_as_one(copied, finished):
+    run_stages(settings(), ["detect", "flow", "build_raw", "build_flow"], Compute(workers=2, precision="fp32"))
+    assert artefacts(copied) == artefacts(finished)
+
+
+def test_the_raw_branch_does_not_depend_on_the_flow_settings(copied, finished):
+    run_stages(settings(flow={"preset": "medium", "size": [24, 16]}), until("train_raw"))
+    before, after = artefacts(finished), artefacts(copied)
+    different = {path for path in before if before[path] != after[path]}
+    assert {path.split("/")[2] for path in different} == {"flow", "cubes"}
+    assert not any(path.startswith("work/mini/cubes/raw") for path in different)
+
+
+# Killed runs
+
+
+class Killed(BaseException):
+    """As Ctrl-C: nothing may catch it and go on."""
+
+
+# What a stage calls once for each clip; and whether it yields the clip's frames.
+CALLED = {
+    "detect": (detect, "read_frames"),
+    "flow": (flow, "read_frames"),
+    "build_raw": (build, "read_frames"),
+    "build_flow": (build, "read_flow"),
+    "score": (score, "perturbed_errors"),
+}
+
+
+def watch(monkeypatch, stage: str, kill_at: int | None = None) -> list[int]:
+    """Count the calls a stage makes; the call number `kill_at` is killed in its middle."""
+    module, name = CALLED[stage]
+    real, calls = getattr(module, name), []
+
+    def watched(*args, **options):
+        calls.append(len(calls))
+        killed = len(calls) == kill_at
+        if stage == "score":
+            if killed:
+                raise Killed
+            return real(*args, **options)
+
+        def frames():
+            for number, frame in enumerate(real(*args, **options)):
+                if killed and number == layouts.FRAMES // 2:
+                    raise Killed
+                yield frame
+
+        return frames()
+
+    monkeypatch.setattr(module, name, watched)
+    return calls
+
+
+@pytest.mark.parametrize("stage", CALLED)
+def test_a_killed_stage_goes_on_from_the_clips_it_had_finished(copied, finished, monkeypatch, stage):
+    clips = 3 if stage == "score" else 5
+    before = artefacts(copied)
+    remove_output(stage)
+    with monkeypatch.context() as context:
+        watch(context, stage, kill_at=clips - 1)
+        with pytest.raises(Killed):
+            run_stages(settings(), [stage])
+    assert all(before[path] == content for path, content in artefacts(copied).items())
+    assert leftovers(copied) == []
+    calls = watch(monkeypatch, stage)
+    counts = run_stages(settings(), [stage])[stage]
+    assert len(calls) == 2  # the killed clip and the last
+    assert counts["clips"] == clips
+    assert artefacts(copied) == artefacts(finished)
+    assert not any(Path(".scratch").iterdir())
+
+
+def remove_output(stage: str) -> None:
+    places = Places("mini")
+    paths = {
+        "detect": places.boxes,
+        "flow": places.flow,
+        "build_raw": places.cubes("raw"),
+        "build_flow": places.cubes("flow"),
+        "score": places.scores,
+    }
+    path = paths[stage]
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+OTHER = {
+    "detect": {"detector": MOTION},
+    "flow": {"flow": {"preset": "medium", "size": [24, 16]}},
+    "build_raw": {"cube": {"context": 1}},
+    "build_flow": {"cube": {"context": 1}},
+    "score": {"perturbation_loss": "mean", "eta": [0.01]},
+}
+
+
+@pytest.mark.parametrize("stage", CALLED)
+def test_other_settings_never_meet_what_a_killed_run_left(copied, tmp_path_factory, monkeypatch, stage):
+    clean = tmp_path_factory.mktemp("clean")
+    shutil.copytree(copied, clean, dirs_exist_ok=True)
+    with contextlib.chdir(clean):
+        run_stages(settings(**OTHER[stage]), [stage])
+    with monkeypatch.context() as context:
+        watch(context, stage, kill_at=2)
+        with pytest.raises(Killed):
+            run_stages(settings(), [stage])
+    run_stages(settings(**OTHER[stage]), [stage])
+    assert artefacts(copied) == artefacts(clean)
+    assert artefacts(copied) != {}
+    assert not any(Path(".scratch").iterdir())
+
+
+def test_a_changed_frame_never_meets_what_a_killed_run_left(copied, monkeypatch):
+    with monkeypatch.context() as context:
+        watch(context, "flow", kill_at=3)
+        with pytest.raises(Killed):
+            run_stages(settings(), ["flow"])
+    frame = Path("data/mini/training/frames/01/003.jpg")
+    shutil.copyfile("data/mini/training/frames/01/009.jpg", frame)
+    calls = watch(monkeypatch, "flow")
+    run_stages(settings(), ["flow"])
+    assert len(calls) == 5
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, monkeypatch, branch):
+    often = settings(training={"epochs": 1, "batch": 8, "checkpoint_seconds": 1e-9})
+    run_stages(often, [f"train_{branch}"])
+    whole = artefacts(copied)
+    real, kept = train.save_state, []
+
+    def killed(path, state):
+        real(path, state)
+        kept.append(state["step"])
+        if len(kept) == 2:
+            raise Killed
+
+    Path(f"work/mini/model/{branch}.safetensors").unlink()
+    with monkeypatch.context() as context:
+        context.setattr(train, "save_state", killed)
+        with pytest.raises(Killed):
+            run_stages(often, [f"train_{branch}"])
+    assert not Path(f"work/mini/model/{branch}.safetensors").exists()
+    monkeypatch.setattr(train, "save_state", lambda path, state: kept.append(state["step"]))
+    run_stages(often, [f"train_{branch}"])
+    assert kept == [1, 2, 3]  # of three steps the third alone was left
+    assert artefacts(copied) == whole == artefacts(finished)  # how often is no part of the result
+
+
+def test_a_training_whose_model_cannot_be_saved_is_not_lost(copied, finished, monkeypatch):
+    often = settings(training={"epochs": 1, "batch": 8, "checkpoint_seconds": 1e-9})
+
+    def full(*args):
+        raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr(train, "save_model", full)
+        with pytest.raises(Killed):
+            run_stages(often, ["train_raw"])
+    steps = []
+    monkeypatch.setattr(train, "save_state", lambda path, state: steps.append(state["step"]))
+    run_stages(often, ["train_raw"])
+    assert steps == []  # all three steps had been kept
+    assert artefacts(copied) == artefacts(finished)
+
+
+@pytest.mark.parametrize(("stage", "writes"), [("detect", detect), ("score", score)])
+def test_a_final_table_that_cannot_be_written_loses_no_clip(copied, finished, monkeypatch, stage, writes):
+    real = writes.write_table
+
+    def full(path, parts):
+        if path.is_relative_to(".scratch") and "made" in path.parts:
+            return real(path, parts)
+        raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr(writes, "write_table", full)
+        with pytest.raises(Killed):
+            run_stages(settings(), [stage])
+    calls = watch(monkeypatch, stage)
+    run_stages(settings(), [stage])
+    assert calls == []
+    assert artefacts(copied) == artefacts(finished)
+
+
+# The files DVC goes by
+
+
+def keys(group: type[Settings]) -> set[str]:
+    return set(group.model_fields)
+
+
+def test_params_spell_out_every_key_of_every_group():
+    """So that `dvc params diff` speaks of all of them."""
+    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = load_params(ROOT / "params.yaml")
+    assert set(content) == keys(type(params))
+    assert set(content["compute"]) == keys(Compute)
+    for name, dataset in params.dataset.items():
+        written = content["dataset"][name]
+        assert set(written) == keys(Dataset), name
+        for key in Dataset.model_fields:
+            group = getattr(dataset, key)
+            if isinstance(group, Settings):
+                assert set(written[key]) == keys(type(group)), f"{name}.{key}"
+        street = dataset.source.street
+        assert street is None or set(written["source"]["street"]) == keys(type(street)), name
+
+
+def dvc_params() -> dict[str, set[str]]:
+    """Of each stage of dvc.yaml the keys of Dataset, and `compute.…`, it lists under `params`."""
+    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    prefix = "dataset.${item.dataset}."
+    return {name: {param.removeprefix(prefix) for param in stage["params"]} for name, stage in stages.items()}
+
+
+def test_every_key_of_a_data_set_is_a_parameter_of_some_stage():
+    listed = set().union(*dvc_params().values())
+    assert {key for key in listed if not key.startswith("compute.")} == keys(Dataset)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_no_setting_that_dvc_does_not_know_it_by(copied, stage):
+    class Watched:
+        def __getattr__(self, key):
+            used.update({"branches", "w_raw", "w_flow"} if key == "weights" else {key})
+            return getattr(real, key)
+
+    used, real = set(), settings()
+    run_stages(Watched(), [stage])
+    # A model carries the settings it was trained with, and is itself a dependency; of `training`
+    # fit_scores passes on what only draws a part of the cubes, and takes all.
+    by_model = {"fit_scores": {"model", "training"}, "score": {"model"}}
+    allowed = dvc_params()[re.sub("^train_.*", "train", stage)] | by_model.get(stage, set())
+    assert used - allowed == set()
+
+
+def test_compute_settings_change_no_result(copied, finished):
+    run_stages(settings(), ["fit_scores", "score"], Compute(workers=1, precision="fp32", score_batch=7))
+    assert artefacts(copied).keys() == artefacts(finished).keys()
+    for table in ("cubes", "frames"):
+        path = f"work/mini/scores/eta_0.002/{table}.parquet"
+        pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(finished / path), rtol=1e-4)
+
+
+def test_models_trained_with_another_p_are_refused(copied):
+    with pytest.raises(VadError, match=r"raw.safetensors: trained with p = 2, params.yaml says 1; run `dvc repro"):
+        run_stages(settings(model={"p": 1.0}), ["score"])
