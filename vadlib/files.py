@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -36,11 +37,45 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def written_hdf5(path: Path) -> Iterator[Any]:
+    """Yield an `h5py.File` to write, which becomes `path` when the block ends well, as with `written_aside`.
+
+    HDF5 cannot close a file whose last bytes are refused: it prints tracebacks, and crashes later. So it is handed a
+    file that refuses nothing; what a full disk did not take is raised when the block ends, once HDF5 is done.
+    """
+    import h5py
+
+    with written_aside(path) as aside, _Unrefusing(aside) as target:
+        with h5py.File(target, "w") as file:
+            yield file
+        if target.refused is not None:
+            raise target.refused
+
+
+class _Unrefusing(io.FileIO):
+    """A file whose writes always seem to succeed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.refused: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        data = memoryview(data).cast("B")
+        done = 0
+        while done < len(data) and self.refused is None:
+            try:
+                done += super().write(data[done:])  # a nearly full disk takes a part
+            except OSError as error:
+                self.refused = error
+        return len(data)
+
+
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says so, in the operating system's words or in those HDF5 wraps them in."""
+    """Whether an error says so: the operating system's, or that of a library (safetensors, HDF5) which quotes it."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return isinstance(error, OSError | RuntimeError) and "No space left on device" in str(error)
+    return isinstance(error, Exception) and "No space left on device" in str(error)
 
 
 def write_text(path: Path, text: str) -> None:

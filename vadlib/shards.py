@@ -153,9 +153,9 @@ class CubeSet:
         seed: of the draw and of every epoch's order.
     """
 
-    # 128 blocks of 32 cubes are 200 MB of both branches at the paper's sizes. Blocks are drawn from the whole set
+    # 32 blocks of 32 cubes are 50 MB of both branches at the paper's sizes. Blocks are drawn from the whole set
     # before they are pooled, and rows are shuffled inside a pool: a batch mixes about as many clips as chance would.
-    POOL = 128
+    POOL = 32
 
     def __init__(
         self, clips: Sequence[tuple[Shard, Shard | None]], *, max_cubes: int | None = None, seed: int = 0

@@ -1,0 +1,116 @@
+"""The pipeline as a user runs it: `dvc repro` of the data set `tiny`, in a copy of this checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "stages", "vadlib", "data/tiny", "weights", ".dvc/config")
+STAGES = ("prepare", "detect", "flow", "build_raw", "build_flow", "train", "fit_scores", "score", "evaluate")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of what is in git and matters, as a repository of its own, with `tiny` run once."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in TOP:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pt"))
+        else:
+            shutil.copy(source, target)
+    params = YAML().load(folder / "params.yaml")
+    params["datasets"] = ["tiny"]
+    YAML().dump(params, folder / "params.yaml")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    dvc(folder, "repro")
+    return folder
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """Run dvc as the Makefile does, with this interpreter's environment; the code under test is the copy's."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """The stages a `dvc repro` ran, or would run."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def test_the_metrics_file_holds_what_was_promised(project):
+    metrics = json.loads((project / "metrics/tiny/metrics.json").read_text())
+    assert set(metrics["auroc"]) == {"micro", "macro", "floor"}
+    assert all(0 <= value <= 1 for value in metrics["auroc"].values())
+    assert metrics["counts"]["frames"] == 80
+    assert 0 < metrics["counts"]["anomalous_frames"] < 80
+    assert metrics["counts"]["cubes"] > 80
+
+
+def test_boxes_come_from_the_yolo_that_ships_with_the_project(project):
+    import pandas as pd
+
+    boxes = pd.read_parquet(project / "work/tiny/boxes.parquet")
+    assert (boxes["source"] == "appearance").mean() > 0.5
+
+
+def test_a_second_run_has_nothing_to_do(project):
+    assert ran(dvc(project, "repro")) == set()
+    assert "up to date" in dvc(project, "status")
+
+
+def test_a_run_from_scratch_gives_the_same_metrics(project):
+    kept = ("metrics.json", "train_raw.json", "train_flow.json", "loss_raw.csv", "roc.csv", "frame_scores.csv")
+    before = {name: (project / "metrics/tiny" / name).read_bytes() for name in kept}
+    shutil.rmtree(project / "work/tiny/model")
+    shutil.rmtree(project / "work/tiny/scores")
+    ran_again = ran(dvc(project, "repro", "--no-run-cache", "--force", "--downstream", "train@tiny-raw"))
+    assert {"train@tiny-raw", "fit_scores@tiny", "score@tiny", "evaluate@tiny"} <= ran_again
+    assert {name: (project / "metrics/tiny" / name).read_bytes() for name in kept} == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        (("eta",), 0.005, {"score@tiny", "evaluate@tiny"}),
+        (("w_flow",), 0.5, {"score@tiny"}),
+        (("flow", "preset"), "fast", {"flow@tiny"}),
+        (("model", "slope"), 0.1, {"train@tiny-raw", "train@tiny-flow"}),
+    ],
+)
+def test_a_setting_reruns_the_stages_that_use_it_and_no_others(project, key, value, stages):
+    """A dry run names the stages whose own settings changed; what follows from their outputs is known once they ran."""
+    path = project / "params.yaml"
+    before = path.read_text()
+    params = YAML().load(path)
+    group = params["dataset"]["tiny"]
+    for part in key[:-1]:
+        group = group[part]
+    group[key[-1]] = value
+    YAML().dump(params, path)
+    try:
+        found = ran(dvc(project, "repro", "--dry"))
+    finally:
+        path.write_text(before)
+    names = [f"{stage}@tiny" for stage in STAGES]
+    first = min(names.index(stage.split("-")[0]) for stage in stages)
+    assert stages <= found
+    assert not {stage for stage in found if names.index(stage.split("-")[0]) < first}
+    if key[0] == "flow":
+        assert "train@tiny-raw" not in found
