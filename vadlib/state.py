@@ -63,8 +63,8 @@ class Encoder(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """The output of each block, full size first."""
         first, *rest = self.blocks[0]
-        # bfloat16 has 8 significant bits: at 1.0 its step is twice a perturbation of 0.002. So the pixels are read,
-        # and in the decoder written, in float32, whatever the layers between run in.
+        # bfloat16 has 8 significant bits: at 1.0 its step is twice a perturbation of 0.002. So pixels are read in
+        # float32, whatever the other layers run in.
         outputs = [nn.Sequential(*rest)(lowered(in_float32(first, x)))]
         for block in self.blocks[1:]:
             outputs.append(block(F.max_pool2d(outputs[-1], 2)))
@@ -150,7 +150,7 @@ class Decoder(nn.Module):
         for index, (up, block) in enumerate(zip(self.ups, self.blocks, strict=True)):
             z = up(z)
             z = block(torch.cat([z, skips[-1 - index]], dim=1) if skips else z)
-        return in_float32(self.output, z)
+        return self.output(z)
 
 
 class State(nn.Module):
