@@ -13,7 +13,7 @@ Kind = Annotated[Literal["state", "conv_ae", "convlstm_ae", "unet"], typer.Optio
 
 
 def compare(dataset: DatasetName, kind: Kind) -> Mapping[str, int]:
-    """Train and score one architecture on a data set's cubes: each branch alone and both, over a sweep of eta.
+    """Train and score one architecture on a data set's cubes: each branch alone, and both over a sweep of eta.
 
     Leaves metrics/<data set>/comparison/<kind>.csv.
     """

@@ -1,0 +1,63 @@
+"""Print the comparison of architectures as a Markdown table, and draw the sweep of eta.
+
+    python scripts/comparison.py --dataset synthetic --output docs/eta_sweep.png
+
+Reads what `dvc repro experiments/dvc.yaml` leaves in metrics/<data set>/comparison/.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+
+from vadlib.commands import DatasetName, run
+from vadlib.errors import VadError
+from vadlib.pipeline.places import Places
+from vadlib.settings import load_dataset
+
+NAMES = {"state": "STATE", "conv_ae": "conv AE", "convlstm_ae": "ConvLSTM AE", "unet": "U-Net"}
+
+
+def comparison(
+    dataset: DatasetName, output: Annotated[Path, typer.Option(help="The PNG of the sweep to write.")]
+) -> None:
+    """Print the table of architectures, branches and perturbation, and draw AUROC over eta."""
+    folder = Places(dataset).metrics / "comparison"
+    files = {kind: folder / f"{kind}.csv" for kind in NAMES}
+    for file in files.values():
+        if not file.exists():
+            raise VadError(f"{file}: not found; make it first with `dvc repro experiments/dvc.yaml`")
+    eta = load_dataset(dataset)[0].eta[0]
+    results = pd.concat([pd.read_csv(file) for file in files.values()])
+    print(
+        "| micro AUROC | "
+        + " | ".join(f"{b}, no perturbation | {b}, eta {eta:g}" for b in ("raw", "flow", "both"))
+        + " |"
+    )
+    print("| --- " * 7 + "|")
+    for kind, name in NAMES.items():
+        cells = []
+        for branches in ("raw", "flow", "both"):
+            for value in (0.0, eta):
+                rows = results.query("kind == @kind and branches == @branches and eta == @value")
+                cells.append(f"{100 * rows['micro'].iloc[0]:.2f}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), dpi=110, layout="constrained")
+    for kind, name in NAMES.items():
+        sweep = results.query("kind == @kind and branches == 'both'")
+        axes.plot(sweep["eta"], 100 * sweep["micro"], marker="o", markersize=3.5, linewidth=1.3, label=name)
+    axes.set(xlabel="eta", ylabel="frame AUROC, micro, %", title=f"{dataset}: both branches")
+    axes.legend(frameon=False, fontsize=8)
+    axes.grid(alpha=0.25)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    run(comparison)
