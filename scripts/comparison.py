@@ -33,7 +33,7 @@ def comparison(
         if not file.exists():
             raise VadError(f"{file}: not found; make it first with `dvc repro experiments/dvc.yaml`")
     eta = load_dataset(dataset)[0].eta[0]
-    results = pd.concat([pd.read_csv(file) for file in files.values()])
+    results = pd.concat([pd.read_csv(file) for file in files.values()]).set_index(["kind", "branches", "eta"])
     print(
         "| micro AUROC | "
         + " | ".join(f"{b}, no perturbation | {b}, eta {eta:g}" for b in ("raw", "flow", "both"))
@@ -44,14 +44,13 @@ def comparison(
         cells = []
         for branches in ("raw", "flow", "both"):
             for value in (0.0, eta):
-                rows = results.query("kind == @kind and branches == @branches and eta == @value")
-                cells.append(f"{100 * rows['micro'].iloc[0]:.2f}")
+                cells.append(f"{100 * results.loc[(kind, branches, value), 'micro']:.2f}")
         print(f"| {name} | " + " | ".join(cells) + " |")
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), dpi=110, layout="constrained")
     for kind, name in NAMES.items():
-        sweep = results.query("kind == @kind and branches == 'both'")
-        axes.plot(sweep["eta"], 100 * sweep["micro"], marker="o", markersize=3.5, linewidth=1.3, label=name)
+        sweep = results.loc[(kind, "both"), "micro"]
+        axes.plot(sweep.index, 100 * sweep, marker="o", markersize=3.5, linewidth=1.3, label=name)
     axes.set(xlabel="eta", ylabel="frame AUROC, micro, %", title=f"{dataset}: both branches")
     axes.legend(frameon=False, fontsize=8)
     axes.grid(alpha=0.25)
