@@ -65,7 +65,7 @@ class _Unrefusing(io.FileIO):
         done = 0
         while done < len(data) and self.refused is None:
             try:
-                done += super().write(data[done:])  # a nearly full disk takes a part
+                done += os.write(self.fileno(), data[done:])  # a nearly full disk takes a part
             except OSError as error:
                 self.refused = error
         return len(data)

@@ -18,7 +18,7 @@ def write_table(path: Path, parts: Iterable[pd.DataFrame]) -> int:
         writer = None
         try:
             for part in parts:
-                table = pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None)
+                table = _typed(pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None))
                 writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
                 writer.write_table(table)
                 rows += len(part)
@@ -28,6 +28,12 @@ def write_table(path: Path, parts: Iterable[pd.DataFrame]) -> int:
         if writer is None:
             raise ValueError("no tables to write")
     return rows
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    """The table with every text column of one type: pandas 2 and 3 differ in it, and an empty one has none in 2."""
+    text = (pa.null(), pa.string())
+    return table.cast(pa.schema([f.with_type(pa.large_string()) if f.type in text else f for f in table.schema]))
 
 
 def read_table(path: Path, made_by: str, **equal: str | float) -> pd.DataFrame:
