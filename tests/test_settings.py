@@ -1,0 +1,176 @@
+"""Settings: valid ones load as they are written, others are refused in one line that names the key."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+from vadlib.errors import VadError
+from vadlib.settings import Compute, Dataset, Params, _group_of, load_dataset, load_params, reference
+
+
+def params(tmp_path, mine=None, **top):
+    """The path of a params.yaml with one data set `mine`."""
+    content = {"datasets": ["mine"], "compute": {}, "dataset": {"mine": mine or {}}, **top}
+    path = tmp_path / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    return path
+
+
+def refused(path) -> str:
+    with pytest.raises(VadError) as caught:
+        load_params(path)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(f"{path}: ")
+    return line.removeprefix(f"{path}: ")
+
+
+def test_the_projects_own_file_loads():
+    found = load_params(ROOT / "params.yaml")
+    assert set(found.datasets) <= set(found.dataset) >= {"synthetic", "tiny", "ped2", "avenue", "shanghaitech"}
+
+
+def test_the_benchmarks_carry_the_papers_settings():
+    found = load_params(ROOT / "params.yaml").dataset
+    avenue, shanghaitech = found["avenue"], found["shanghaitech"]
+    assert (avenue.w_raw, avenue.w_flow, avenue.eta) == (0.3, 1.0, (0.002,))
+    assert (shanghaitech.w_raw, shanghaitech.w_flow, shanghaitech.eta) == (1.0, 1.0, (0.005,))
+    for settings in (avenue, shanghaitech):
+        assert (settings.cube.length, settings.cube.patch) == (7, 32)
+        assert (settings.model.widths, settings.model.heads, settings.model.p) == ((32, 64, 128), 4, 2.0)
+        assert (settings.training.epochs, settings.training.lr, settings.training.adam_eps) == (20, 0.001, 1e-7)
+
+
+def test_what_a_file_leaves_out_is_the_default(tmp_path):
+    assert load_dataset("mine", params(tmp_path)) == (Dataset(), Compute())
+
+
+def test_lists_become_tuples_and_one_eta_a_list_of_one(tmp_path):
+    settings, _ = load_dataset("mine", params(tmp_path, {"model": {"widths": [4, 8, 8]}, "eta": 0.01}))
+    assert (settings.model.widths, settings.eta) == ((4, 8, 8), (0.01,))
+    settings, _ = load_dataset("mine", params(tmp_path, {"eta": [0.01, 0, 0.002]}))
+    assert settings.eta == (0.01, 0.0, 0.002)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        Compute().workers = 3
+
+
+@pytest.mark.parametrize(
+    ("branches", "weights"),
+    [("both", {"raw": 0.5, "flow": 1.0}), ("raw", {"raw": 0.5}), ("flow", {"flow": 1.0})],
+)
+def test_weights_are_those_of_the_branches_in_use(branches, weights):
+    assert Dataset(branches=branches, w_raw=0.5).weights == weights
+
+
+@pytest.mark.parametrize(
+    ("dataset", "line"),
+    [
+        ({"flwo": {}}, "dataset.mine.flwo: unknown key; valid here: branches, cube, detector, eta, flow,"),
+        ({"model": {"width": 3}}, "dataset.mine.model.width: unknown key; valid here: head_input, heads, kind,"),
+        (
+            {"source": {"layout": "synthetic", "street": {"sed": 1}}},
+            "dataset.mine.source.street.sed: unknown key; valid here: clip_frames, fps, seed,",
+        ),
+        ({"training": {"lr": "0.1"}}, "dataset.mine.training.lr: input should be a valid number, not '0.1'"),
+        ({"training": {"epochs": 2.5}}, "dataset.mine.training.epochs: input should be a valid integer"),
+        ({"training": {"epochs": True}}, "dataset.mine.training.epochs: input should be a valid integer, not True"),
+        ({"detector": {"motion": 1}}, "dataset.mine.detector.motion: input should be a valid boolean, not 1"),
+        ({"cube": 7}, "dataset.mine.cube: input should be a valid dictionary or instance of Cube, not 7"),
+        ({"cube": {"patch": 30}}, "dataset.mine.cube.patch: input should be a multiple of 4, not 30"),
+        ({"training": {"lr": 0}}, "dataset.mine.training.lr: input should be greater than 0, not 0"),
+        ({"training": {"lr": float("nan")}}, "dataset.mine.training.lr: input should be a finite number, not nan"),
+        ({"detector": {"motion_kernel": 4}}, "dataset.mine.detector.motion_kernel: must be odd, not 4"),
+        ({"detector": {"confidence": 50}}, "dataset.mine.detector.confidence: input should be less than or equal to 1"),
+        ({"flow": {"size": [64]}}, "dataset.mine.flow.size.1: field required"),
+        ({"eta": []}, "dataset.mine.eta: must be a number, or a list of numbers, not []"),
+        ({"eta": ["a"]}, "dataset.mine.eta: must be a number, or a list of numbers"),
+        ({"eta": [0.1, 0.1]}, "dataset.mine.eta: names a value twice"),
+        ({"eta": [0.002, 0.0020000001]}, "dataset.mine.eta: names a value twice (six digits of it count)"),
+        ({"eta": 2}, "dataset.mine.eta.0: input should be less than or equal to 1, not 2.0"),
+        ({"model": {"widths": [32, 64, 130]}}, "dataset.mine.model: the last of `widths` (130) must be a multiple of"),
+        ({"model": {"widths": [0, 64, 128]}}, "dataset.mine.model: `widths` must be positive, not [0, 64, 128]"),
+        ({"source": {"layout": "synthetic"}}, "dataset.mine.source: `street` goes with layout `synthetic`"),
+        ({"source": {"street": {}}}, "dataset.mine.source: `street` goes with layout `synthetic`, and only with it"),
+        ({"detector": {"kind": "import"}}, "dataset.mine.detector: `boxes` goes with kind `import`"),
+        ({"detector": {"boxes": "x.csv"}}, "dataset.mine.detector: `boxes` goes with kind `import`, and only with it"),
+        ({"detector": {"kind": "yolo", "weights": None}}, "dataset.mine.detector: kind `yolo` needs `weights`"),
+        ({"flow": {"kind": "import"}}, "dataset.mine.flow: `fields` goes with kind `import`"),
+        ({"w_raw": 0.0, "w_flow": 0.0}, "dataset.mine: the branches in use have weight 0: set `w_raw` or `w_flow`"),
+        ({"branches": "raw", "w_raw": 0.0}, "dataset.mine: the branches in use have weight 0"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_its_key(tmp_path, dataset, line):
+    assert refused(params(tmp_path, dataset)).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("top", "line"),
+    [
+        ({"colour": 1}, "colour: unknown key; valid here: compute, dataset, datasets"),
+        ({"compute": {"cores": 2}}, "compute.cores: unknown key; valid here: device, precision, score_batch, workers"),
+        ({"compute": {"workers": 0}}, "compute.workers: input should be greater than or equal to 1, not 0"),
+        ({"datasets": ["yours"]}, "the file: `datasets` lists 'yours', which `dataset` does not describe"),
+        ({"datasets": "mine"}, "datasets: input should be a valid tuple, not 'mine'"),
+        ({"dataset": {"My-Own": {}}, "datasets": []}, "dataset.My-Own: string should match pattern"),
+    ],
+)
+def test_a_wrong_top_level_is_one_line_with_its_key(tmp_path, top, line):
+    assert refused(params(tmp_path, **top)).startswith(line)
+
+
+def test_of_several_problems_the_first_is_named_and_the_others_counted(tmp_path):
+    line = refused(params(tmp_path, {"training": {"epochs": 0, "batch": 0, "lr": -1.0}}))
+    assert line == "dataset.mine.training.epochs: input should be greater than or equal to 1, not 0 (and 2 more)"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [1\nb: 2\n", "not YAML: "),
+        (b"a: 1\na: 2\n", 'not YAML: while constructing a mapping in "<unicode string>", line 1'),
+        (b"a: \xff\n", "not YAML: "),
+        (b"!!python/object/apply:os.system ['true']\n", "not YAML: could not determine a constructor"),
+        (b"", "the file: input should be a valid dictionary"),
+        (b"- 1\n", "the file: input should be a valid dictionary"),
+        (b"datasets: []\n", "dataset: field required"),
+    ],
+)
+def test_a_file_that_is_no_params_file_is_one_line(tmp_path, content, words):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    assert refused(path).startswith(words)
+
+
+def test_a_missing_file_and_a_missing_data_set_say_what_to_do(tmp_path):
+    assert refused(tmp_path / "params.yaml") == "not found; run from the project's folder"
+    with pytest.raises(VadError, match="no data set 'yours'; there are: mine"):
+        load_dataset("yours", params(tmp_path))
+
+
+def test_numbers_may_be_written_as_yaml_has_them(tmp_path):
+    path = params(tmp_path)
+    path.write_text(
+        "datasets: []\ndataset: {mine: {eta: 2e-3, w_raw: 1, training: {lr: 1.0e-3, adam_eps: 1e-7}}}\n",
+        encoding="utf-8",
+    )
+    settings, _ = load_dataset("mine", path)
+    assert (settings.eta, settings.w_raw, settings.training.adam_eps) == ((0.002,), 1.0, 1e-7)
+
+
+def test_every_setting_has_a_description_and_a_row_in_the_reference():
+    table = reference(Params)
+
+    def check(group, place):
+        for name, field in group.model_fields.items():
+            inner = _group_of(field.annotation)
+            if inner is not None:
+                check(inner, f"{place}{name}.")
+            else:
+                assert field.description, f"{place}{name}"
+                assert f"| `dataset.<data set>.{place}{name}` |" in table
+
+    check(Dataset, "")
