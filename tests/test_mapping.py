@@ -1,5 +1,6 @@
 """The one way over clips: in parallel, restartable, and never with what other settings left."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -187,11 +188,15 @@ def test_ctrl_c_with_workers_prints_nothing_and_ends_them(tmp_path):
         [sys.executable, "script.py"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment,
     )  # fmt: skip
-    while len(list(Path("started").glob("0*"))) < 2:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    try:
+        while len(list(Path("started").glob("0*"))) < 2:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert (out, errors) == ("interrupted\n", "")
 
 

@@ -1,0 +1,105 @@
+"""What every command line shares: one line for an error, one line of counts, tracebacks only with --debug."""
+
+import errno
+import re
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vadlib.commands import BranchName, DatasetName, friendly, one_line
+from vadlib.errors import VadError
+
+
+def command(function, *arguments: str):
+    """Run a function as a command line."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(friendly(function))
+    return CliRunner().invoke(app, list(arguments))
+
+
+def failing(error: BaseException):
+    def work(dataset: DatasetName) -> dict[str, int]:
+        raise error
+
+    return work
+
+
+def test_counts_and_time_are_the_closing_line():
+    def build(dataset: DatasetName, branch: BranchName) -> dict[str, int]:
+        return {"clips": 12, "cubes": 1234567}
+
+    found = command(build, "--dataset", "mini", "--branch", "flow")
+    assert found.exit_code == 0
+    assert found.stderr == ""
+    line = r"build mini flow: 12 clips, 1,234,567 cubes in \d+\.\d s, peak memory (\d+) MiB\n"
+    match = re.fullmatch(line, found.stdout)
+    assert match, found.stdout
+    assert 10 < int(match[1]) < 100_000
+
+
+def test_a_command_that_counts_nothing_prints_nothing():
+    def settings() -> None:
+        pass
+
+    assert command(settings).output == ""
+
+
+def test_an_error_is_one_line_on_standard_error_and_exit_code_1():
+    found = command(failing(VadError("clip training/01: frame 3\n  is unreadable")), "--dataset", "mini")
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr == "error: clip training/01: frame 3 is unreadable\n"
+
+
+def test_debug_lets_the_error_through():
+    error = VadError("clip training/01")
+    assert command(failing(error), "--dataset", "mini", "--debug").exception is error
+
+
+def test_ctrl_c_says_that_finished_work_is_kept():
+    found = command(failing(KeyboardInterrupt()), "--dataset", "mini")
+    assert found.exit_code == 130
+    assert found.stderr == "stopped; what was finished is kept, the same command goes on from there\n"
+
+
+def test_options_keep_their_types_and_choices():
+    given = {}
+
+    def work(dataset: DatasetName, branch: BranchName, frames: Annotated[int, typer.Option()] = 3) -> None:
+        given.update(dataset=dataset, branch=branch, frames=frames)
+
+    assert command(work, "--dataset", "mini", "--branch", "raw", "--frames", "7").exit_code == 0
+    assert given == {"dataset": "mini", "branch": "raw", "frames": 7}
+    assert command(work, "--dataset", "mini", "--branch", "both").exit_code == 2
+    assert command(work, "--branch", "raw").exit_code == 2
+
+
+def test_help_is_the_functions_own_and_names_debug():
+    def work(dataset: DatasetName) -> None:
+        """Find the objects of every frame."""
+
+    found = command(work, "--help")
+    assert "Find the objects of every frame." in found.stdout
+    assert "--debug" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (VadError("a\n b"), "a b"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the disk is full ([Errno 28] No space left on device); free",
+        ),
+        (
+            PermissionError(13, "Permission denied", "x"),
+            "PermissionError: [Errno 13] Permission denied: 'x' (not fores",
+        ),
+        (ValueError("two\nlines"), "ValueError: two lines (not foreseen; run again with --debug to see where)"),
+        (AssertionError(), "AssertionError: no message (not foreseen; run again with --debug to see where)"),
+    ],
+)
+def test_any_error_is_one_line(error, line):
+    assert one_line(error).startswith(line)
+    assert "\n" not in one_line(error)
