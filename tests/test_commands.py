@@ -2,6 +2,8 @@
 
 import errno
 import re
+import subprocess
+import sys
 from typing import Annotated
 
 import pytest
@@ -37,6 +39,29 @@ def test_counts_and_time_are_the_closing_line():
     match = re.fullmatch(line, found.stdout)
     assert match, found.stdout
     assert 10 < int(match[1]) < 100_000
+
+
+def test_peak_memory_is_the_commands_own_and_not_that_of_what_started_it():
+    child = "from vadlib.commands import _peak_mib; print(_peak_mib())"
+    parent = f"""
+import subprocess, sys
+held = bytearray(b"x") * 400 * 2**20
+sys.exit(subprocess.run([sys.executable, "-c", {child!r}]).returncode)
+"""
+    found = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 10 < int(found.stdout) < 400
+
+
+def test_peak_memory_counts_a_finished_worker():
+    child = "held = bytearray(b'x') * 400 * 2**20"
+    script = f"""
+import subprocess, sys
+from vadlib.commands import _peak_mib
+subprocess.run([sys.executable, "-c", {child!r}])
+print(_peak_mib())
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(found.stdout) > 400
 
 
 def test_a_command_that_counts_nothing_prints_nothing():

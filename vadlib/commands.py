@@ -2,10 +2,12 @@
 
 import functools
 import inspect
+import re
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -73,5 +75,9 @@ def one_line(error: Exception) -> str:
 
 
 def _peak_mib() -> int:
+    """Of this process, or of a finished worker if that took more."""
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    if (status := Path("/proc/self/status")).exists():
+        # Linux begins a process' ru_maxrss with what the process that started it held: `dvc`, say.
+        peaks[0] = int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1])
     return round(max(peaks) / (1024 if sys.platform != "darwin" else 1024**2))
