@@ -144,7 +144,7 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
 
 def test_stages_count_what_they_did(layout):
     _, _, counts = layout
-    assert counts["prepare"]["training frames"], counts["prepare"]["testing frames"] == (24, TEST_FRAMES)
+    assert (counts["prepare"]["training frames"], counts["prepare"]["testing frames"]) == (24, TEST_FRAMES)
     assert counts["prepare"]["anomalous frames"] == counts["evaluate"]["anomalous frames"] == ANOMALOUS
     assert counts["detect"]["frames"] == counts["flow"]["frames"] == counts["build_raw"]["frames"] == 60
     assert counts["build_raw"]["cubes"] == counts["build_flow"]["cubes"] == counts["detect"]["boxes"]
