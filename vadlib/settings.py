@@ -45,7 +45,6 @@ def _odd(value: int) -> int:
 
 # YAML has lists where settings want tuples.
 Pair = Annotated[tuple[int, int], BeforeValidator(_tuple)]
-Range = Annotated[tuple[float, float], BeforeValidator(_tuple)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -206,7 +205,7 @@ class Compute(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU where there is one")
     workers: int = Field(2, ge=1, le=256, description="clips worked on at a time in detect, flow and build")
-    score_batch: int = Field(64, ge=1, description="cubes scored at a time; changes no score beyond rounding")
+    score_batch: int = Field(32, ge=1, description="cubes scored at a time; changes no score beyond rounding")
 
 
 def _etas(value: Any) -> Any:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.files import missing, written_aside
+from vadlib.files import missing, written_hdf5
 from vadlib.settings import Branch
 
 FLOW_STEPS_PER_PIXEL = 32
@@ -36,7 +36,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
 
     def __init__(self, path: Path, branch: Branch, length: int, patch: int) -> None:
         self._branch = branch
-        self._aside = written_aside(path)
+        self._writing = written_hdf5(path)
         self._shape = (length, patch, patch, CHANNELS[branch])
         self._pending: list[tuple[np.ndarray, ...]] = []
         self._count = 0
@@ -44,7 +44,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         self._names = ("frame", "boxes", "cubes") + (("magnitude",) if branch == "flow" else ())
 
     def __enter__(self) -> "ShardWriter":
-        self._file = h5py.File(self._aside.__enter__(), "w")
+        self._file = self._writing.__enter__()
         for name in self._names:
             shape, dtype = {
                 "cubes": (self._shape, DTYPES[self._branch]),
@@ -88,11 +88,10 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
                 self._flush()
                 # What resumed training checks its data by, without reading it all again.
                 self._file.attrs["sha256"] = self._digest.hexdigest()
-            self._file.close()
         except BaseException as late:
-            self._aside.__exit__(type(late), late, late.__traceback__)
+            self._writing.__exit__(type(late), late, late.__traceback__)
             raise
-        return self._aside.__exit__(kind, error, trace)
+        return self._writing.__exit__(kind, error, trace)
 
 
 class Shard:

@@ -19,7 +19,7 @@ import numpy as np
 
 from vadlib.datasets import figures
 from vadlib.datasets.street import Canvas, Scene, View, cast, lay, scene
-from vadlib.files import write_text, written_aside
+from vadlib.files import write_text, written_aside, written_hdf5
 from vadlib.settings import SPLITS, Street
 
 APPEARANCE = ("cyclist", "cart", "animal")
@@ -357,10 +357,7 @@ def _write_clip(street: Street, folder: Path, split: str, index: int) -> tuple[l
     name = clip_name(index)
     with written_aside(folder / split / f"{name}.mp4") as aside:
         if split == "testing":
-            with (
-                written_aside(folder / "masks" / f"{name}.h5") as mask_file,
-                h5py.File(mask_file, "w") as file,
-            ):
+            with written_hdf5(folder / "masks" / f"{name}.h5") as file:
                 shape = (street.clip_frames, height, width)
                 ids = file.create_dataset("ids", shape, np.uint16, chunks=(1, height, width), compression="gzip")
                 _encode(aside, street, _with_masks(frames(), ids))

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.files import written_aside
+from vadlib.files import written_hdf5
 
 STEPS = 32  # of a pixel
 MAX_ERROR = 0.5 / STEPS  # px
@@ -38,8 +38,7 @@ class FlowWriter:
         import hdf5plugin
 
         with contextlib.ExitStack() as stack:
-            aside = stack.enter_context(written_aside(self.path))
-            file = stack.enter_context(h5py.File(aside, "w"))
+            file = stack.enter_context(written_hdf5(self.path))
             _, _, height, width = self.shape
             rows = min(max(CHUNK_BYTES // (2 * 2 * width), 1), height)
             self._flow = file.create_dataset(
