@@ -73,6 +73,9 @@ def picture(
         axes.axvline(number, color="grey", linewidth=0.7, linestyle=":")
     # A few standard deviations and a few hundred have to be seen at once.
     axes.set_yscale("asinh", linear_width=10)
+    axes.set_yticks([0, 10, 30, 100, 300], labels=["0", "10", "30", "100", "300"])
+    axes.set_yticks([], minor=True)
+    axes.set_ylim(float(np.nanmin(score)) - 3, float(np.nanmax(score)) * 1.15)
     axes.set(xlim=(0, found.frames - 1), xlabel="frame", ylabel="anomaly score")
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     output.parent.mkdir(parents=True, exist_ok=True)
