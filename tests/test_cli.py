@@ -1,0 +1,55 @@
+"""The console script `vad`."""
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.test_checkpoint import authors_layout
+from vadlib.checkpoint import import_checkpoint, load_model
+from vadlib.cli import app
+
+
+def vad(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("branch", ["raw", "flow"])
+def test_import_checkpoint_writes_a_model_of_this_project(tmp_path, branch):
+    torch.save(authors_layout((4, 8, 8), layers=2), tmp_path / "c.pth")
+    done = vad("import-checkpoint", tmp_path / "c.pth", tmp_path / "m.safetensors", "--branch", branch)
+    assert done.exit_code == 0, done.output
+    assert "2 layers, 4 heads" in done.output
+    network, model, _ = load_model(tmp_path / "m.safetensors", branch, "")
+    assert (model.head_input, model.positional) == ("slice", "shared")
+    cubes = torch.rand(1, 7, 3, 8, 8)
+    assert torch.equal(network(cubes), import_checkpoint(tmp_path / "c.pth", branch)(cubes))
+
+
+def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
+    (tmp_path / "c.pth").write_text("hello")
+    done = vad("import-checkpoint", tmp_path / "c.pth", tmp_path / "m.safetensors", "--branch", "raw")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_settings_lists_every_key_with_its_default():
+    table = vad("settings").output
+    assert "| `dataset.<data set>.model.widths` | `[32, 64, 128]` |" in table
+    assert "| `compute.precision` | `auto` |" in table
+    assert "street.seed" in table
+
+
+def test_check_data_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("datasets: []\ndataset: {mine: {source: {layout: videos}}}\n")
+    done = vad("check-data", "mine")
+    assert done.exit_code == 0
+    assert "data/mine: not found" in done.output
+
+
+def test_fetch_names_the_benchmarks_it_knows(tmp_path):
+    done = vad("fetch", "nothing", "--folder", tmp_path / "x")
+    assert done.exit_code == 1
+    assert "ped2" in done.stderr
