@@ -33,7 +33,9 @@ def comparison(
         if not file.exists():
             raise VadError(f"{file}: not found; make it first with `dvc repro experiments/dvc.yaml`")
     eta = load_dataset(dataset)[0].eta[0]
-    results = pd.concat([pd.read_csv(file) for file in files.values()]).set_index(["kind", "branches", "eta"])
+    results = (
+        pd.concat([pd.read_csv(file) for file in files.values()]).set_index(["kind", "branches", "eta"]).sort_index()
+    )
     print(
         "| micro AUROC | "
         + " | ".join(f"{b}, no perturbation | {b}, eta {eta:g}" for b in ("raw", "flow", "both"))
