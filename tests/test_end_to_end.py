@@ -78,10 +78,8 @@ def test_a_second_run_has_nothing_to_do(project):
 def test_a_run_from_scratch_gives_the_same_metrics(project):
     kept = ("metrics.json", "train_raw.json", "train_flow.json", "loss_raw.csv", "roc.csv", "frame_scores.csv")
     before = {name: (project / "metrics/tiny" / name).read_bytes() for name in kept}
-    shutil.rmtree(project / "work/tiny/model")
-    shutil.rmtree(project / "work/tiny/scores")
-    ran_again = ran(dvc(project, "repro", "--no-run-cache", "--force", "--downstream", "train@tiny-raw"))
-    assert {"train@tiny-raw", "fit_scores@tiny", "score@tiny", "evaluate@tiny"} <= ran_again
+    shutil.rmtree(project / "work")
+    assert len(ran(dvc(project, "repro", "--force", "--no-run-cache"))) == 10
     assert {name: (project / "metrics/tiny" / name).read_bytes() for name in kept} == before
 
 

@@ -155,6 +155,10 @@ def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
     except BrokenProcessPool:
         raise VadError(
             "a worker process was killed, most likely for want of memory; set `compute.workers` lower and run the "
@@ -174,7 +178,7 @@ def _begin_worker(workers: int) -> None:
     """In a worker: as many threads as its share of the cores, so that workers do not trample on each other."""
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends workers in silence; the main process says what happened
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C, which reaches all, the main process makes an end
     threads = max(1, (os.cpu_count() or 1) // workers)
     cv2.setNumThreads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch, which is imported later if at all

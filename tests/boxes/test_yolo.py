@@ -247,11 +247,16 @@ def test_failed_download_says_what_from_where_and_where_to(tmp_path, monkeypatch
     assert list((tmp_path / "ped2").iterdir()) == []
 
 
-def test_importing_ultralytics_installs_nothing_and_keeps_threads():
+def test_importing_ultralytics_installs_nothing_and_keeps_threads_and_image_reader():
+    from PIL import Image
+
     cv2.setNumThreads(1)
+    opened = Image.open
     tasks = yolo._ultralytics()
     from ultralytics.utils import checks
 
     assert cv2.getNumThreads() == 1
+    assert Image.open is opened
+    assert Image.open.__module__ == "PIL.Image"
     assert checks.AUTOINSTALL is False
     assert tasks._SafeLoad.restricted()

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from vadlib.boxes.table import APPEARANCE, Boxes
 from vadlib.boxes.weights import torch_device
@@ -103,7 +104,8 @@ def _ultralytics() -> Any:
     """ultralytics' `nn.tasks`, imported so that it installs, sends and prints nothing.
 
     Its settings go to a folder of this process; its look-up of whether there is a network is skipped; the
-    number of OpenCV's threads, which it sets to none, is put back.
+    number of OpenCV's threads, which it sets to none, and Pillow's `Image.open`, which it replaces by one that
+    wants further packages for a file that is no image, are put back.
     """
     if importlib.util.find_spec("ultralytics") is None:
         raise VadError("detector.kind: yolo needs ultralytics (AGPL-3.0): pip install ultralytics-opencv-headless")
@@ -111,12 +113,14 @@ def _ultralytics() -> Any:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true"}
     before, threads = {name: os.environ.get(name) for name in wanted}, cv2.getNumThreads()
+    open_image = Image.open
     os.environ.update(wanted)
     try:
         from ultralytics.nn import tasks
         from ultralytics.utils import checks
     finally:
         cv2.setNumThreads(threads)
+        Image.open = open_image
         os.environ.update({name: value for name, value in before.items() if value is not None})
         for name in (name for name, value in before.items() if value is None):
             del os.environ[name]
