@@ -27,7 +27,7 @@ def comparison(
     dataset: DatasetName, output: Annotated[Path, typer.Option(help="The PNG of the sweep to write.")]
 ) -> None:
     """Print the table of architectures, branches and perturbation, and draw AUROC over eta."""
-    folder = Places(dataset).metrics / "comparison"
+    folder = Places.of(dataset).metrics / "comparison"
     files = {kind: folder / f"{kind}.csv" for kind in NAMES}
     for file in files.values():
         if not file.exists():

@@ -32,7 +32,7 @@ def picture(
     shown: Annotated[int, typer.Option(help="How many frames to show.")] = 4,
 ) -> None:
     """Draw a test clip's frame scores, its labelled spans, and its boxes on some of its frames."""
-    places = Places(dataset)
+    places = Places.of(dataset)
     settings, _ = load_dataset(dataset)
     found = next((c for c in places.load_manifest().split("testing") if c.name == clip), None)
     if found is None:

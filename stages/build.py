@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vadlib.commands import BranchName, DatasetName, run
 from vadlib.pipeline.build import build_cubes
+from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset
 
 
@@ -12,7 +13,7 @@ def build(dataset: DatasetName, branch: BranchName) -> Mapping[str, int]:
 
     Leaves work/<data set>/cubes/<branch>/<split>/<clip>.h5.
     """
-    return build_cubes(dataset, branch, *load_dataset(dataset))
+    return build_cubes(Places.of(dataset), branch, *load_dataset(dataset))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import typer
 
 from vadlib.commands import DatasetName, run
 from vadlib.pipeline.compare import compare_kind
+from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset
 
 Kind = Annotated[Literal["state", "conv_ae", "convlstm_ae", "unet"], typer.Option(help="The architecture.")]
@@ -17,7 +18,7 @@ def compare(dataset: DatasetName, kind: Kind) -> Mapping[str, int]:
 
     Leaves metrics/<data set>/comparison/<kind>.csv.
     """
-    return compare_kind(dataset, kind, *load_dataset(dataset))
+    return compare_kind(Places.of(dataset), kind, *load_dataset(dataset))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vadlib.commands import DatasetName, run
 from vadlib.pipeline.detect import detect_boxes
+from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset
 
 
@@ -12,7 +13,7 @@ def detect(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves work/<data set>/boxes.parquet: clip, split, frame, box (xyxy, source pixels), score, class, source.
     """
-    return detect_boxes(dataset, *load_dataset(dataset))
+    return detect_boxes(Places.of(dataset), *load_dataset(dataset))
 
 
 if __name__ == "__main__":

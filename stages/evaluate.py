@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vadlib.commands import DatasetName, run
 from vadlib.pipeline.evaluate import evaluate_scores
+from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset
 
 
@@ -12,7 +13,7 @@ def evaluate(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves metrics/<data set>/metrics.json and the tables of its plots.
     """
-    return evaluate_scores(dataset, load_dataset(dataset)[0])
+    return evaluate_scores(Places.of(dataset), load_dataset(dataset)[0])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vadlib.commands import DatasetName, run
 from vadlib.pipeline.fit_scores import fit_error_statistics
+from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset
 
 
@@ -12,7 +13,7 @@ def fit_scores(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves work/<data set>/model/statistics.json.
     """
-    return fit_error_statistics(dataset, *load_dataset(dataset))
+    return fit_error_statistics(Places.of(dataset), *load_dataset(dataset))
 
 
 if __name__ == "__main__":

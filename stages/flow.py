@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vadlib.commands import DatasetName, run
 from vadlib.pipeline.flow import compute_flow
+from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset
 
 
@@ -12,7 +13,7 @@ def flow(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves work/<data set>/flow/<split>/<clip>.h5.
     """
-    return compute_flow(dataset, *load_dataset(dataset))
+    return compute_flow(Places.of(dataset), *load_dataset(dataset))
 
 
 if __name__ == "__main__":

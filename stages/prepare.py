@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vadlib.commands import DatasetName, run
+from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
 from vadlib.settings import load_dataset
 
@@ -13,7 +14,7 @@ def prepare(dataset: DatasetName) -> Mapping[str, int]:
     Leaves work/<data set>/prepared/manifest.json. Frames and labels are counted and checked against the data set's
     known totals; a missing, unreadable or odd-sized frame is named.
     """
-    return prepare_dataset(dataset, *load_dataset(dataset))
+    return prepare_dataset(Places.of(dataset), *load_dataset(dataset))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vadlib.commands import DatasetName, run
+from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import score_clips
 from vadlib.settings import load_dataset
 
@@ -12,7 +13,7 @@ def score(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves work/<data set>/scores/eta_<eta>/{cubes,frames}.parquet.
     """
-    return score_clips(dataset, *load_dataset(dataset))
+    return score_clips(Places.of(dataset), *load_dataset(dataset))
 
 
 if __name__ == "__main__":

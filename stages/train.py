@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vadlib.commands import BranchName, DatasetName, run
+from vadlib.pipeline.places import Places
 from vadlib.pipeline.train import train_model
 from vadlib.settings import load_dataset
 
@@ -12,7 +13,7 @@ def train(dataset: DatasetName, branch: BranchName) -> Mapping[str, int]:
 
     Leaves work/<data set>/model/<branch>.safetensors and the loss curve in metrics/<data set>/.
     """
-    return train_model(dataset, branch, *load_dataset(dataset))
+    return train_model(Places.of(dataset), branch, *load_dataset(dataset))
 
 
 if __name__ == "__main__":

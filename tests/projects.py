@@ -9,22 +9,23 @@ from ruamel.yaml import YAML
 
 from tests.layouts import Truth
 from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, prepare, score, train
+from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset
 
 COMPUTE = Compute(workers=1, precision="fp32")
 
 # In the order of dvc.yaml: the name there, and the function behind the command.
 STAGES: dict[str, Callable] = {
-    "prepare": lambda name, settings, compute: prepare.prepare_dataset(name, settings, compute),
-    "detect": lambda name, settings, compute: detect.detect_boxes(name, settings, compute),
-    "flow": lambda name, settings, compute: flow.compute_flow(name, settings, compute),
-    "build_raw": lambda name, settings, compute: build.build_cubes(name, "raw", settings, compute),
-    "build_flow": lambda name, settings, compute: build.build_cubes(name, "flow", settings, compute),
-    "train_raw": lambda name, settings, compute: train.train_model(name, "raw", settings, compute),
-    "train_flow": lambda name, settings, compute: train.train_model(name, "flow", settings, compute),
-    "fit_scores": lambda name, settings, compute: fit_scores.fit_error_statistics(name, settings, compute),
-    "score": lambda name, settings, compute: score.score_clips(name, settings, compute),
-    "evaluate": lambda name, settings, compute: evaluate.evaluate_scores(name, settings),
+    "prepare": lambda places, settings, compute: prepare.prepare_dataset(places, settings, compute),
+    "detect": lambda places, settings, compute: detect.detect_boxes(places, settings, compute),
+    "flow": lambda places, settings, compute: flow.compute_flow(places, settings, compute),
+    "build_raw": lambda places, settings, compute: build.build_cubes(places, "raw", settings, compute),
+    "build_flow": lambda places, settings, compute: build.build_cubes(places, "flow", settings, compute),
+    "train_raw": lambda places, settings, compute: train.train_model(places, "raw", settings, compute),
+    "train_flow": lambda places, settings, compute: train.train_model(places, "flow", settings, compute),
+    "fit_scores": lambda places, settings, compute: fit_scores.fit_error_statistics(places, settings, compute),
+    "score": lambda places, settings, compute: score.score_clips(places, settings, compute),
+    "evaluate": lambda places, settings, compute: evaluate.evaluate_scores(places, settings),
 }
 
 # What each stage leaves, below the project's folder.
@@ -80,7 +81,7 @@ def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compu
     # Kept between clips of one run; a test's next project has other files under the same relative paths.
     detect._detector.cache_clear()
     flow._estimator.cache_clear()
-    return {stage: STAGES[stage](name, settings, compute) for stage in stages}
+    return {stage: STAGES[stage](Places.of(name), settings, compute) for stage in stages}
 
 
 def until(stage: str) -> list[str]:

@@ -366,7 +366,7 @@ def test_a_killed_stage_goes_on_from_the_clips_it_had_finished(copied, finished,
 
 
 def remove_output(stage: str) -> None:
-    places = Places("mini")
+    places = Places.of("mini")
     paths = {
         "detect": places.boxes,
         "flow": places.flow,

@@ -44,7 +44,7 @@ def check_data(
     from vadlib.pipeline.places import Places
 
     settings, _ = load_dataset(dataset)
-    rows = check(dataset, settings.source, Places(dataset).data, Path())
+    rows = check(dataset, settings.source, Places.of(dataset).data, Path())
     print_table(rows)
 
 

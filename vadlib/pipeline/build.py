@@ -20,9 +20,8 @@ from vadlib.shards import ShardWriter, flow_steps
 from vadlib.tables import read_table
 
 
-def build_cubes(name: str, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
+def build_cubes(places: Places, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
     """The cubes of every box, one shard for each clip: cut from the frames (raw) or from their flow (flow)."""
-    places = Places(name)
     manifest = places.load_manifest()
     if not places.boxes.exists():
         raise missing(places.boxes, places.made_by("detect"))
@@ -38,7 +37,7 @@ def build_cubes(name: str, branch: Branch, settings: Dataset, compute: Compute) 
         suffix=".h5",
         fingerprint=mark,
         workers=compute.workers,
-        label=f"build {name} {branch}",
+        label=f"build {places.name} {branch}",
     )
 
 

@@ -21,14 +21,13 @@ SWEEP = (0.0, 0.001, 0.002, 0.005, 0.01)
 
 
 def compare_kind(
-    name: str, kind: Literal["state", "conv_ae", "convlstm_ae", "unet"], settings: Dataset, compute: Compute
+    places: Places, kind: Literal["state", "conv_ae", "convlstm_ae", "unet"], settings: Dataset, compute: Compute
 ) -> Counter[str]:
     """Train both branches of one architecture, and evaluate raw alone and flow alone, without perturbation and with
     the data set's eta, and both together over a sweep of eta.
 
     A branch alone is scored alone and perturbed by its own error alone. Leaves one CSV of AUROC and its kin.
     """
-    places = Places(name)
     settings = settings.model_copy(update={"model": settings.model.model_copy(update={"kind": kind})})
     engine = make_engine(compute)
     cubes = training_cubes(places, BRANCHES, settings, all_cubes=False)

@@ -14,9 +14,8 @@ from vadlib.settings import Compute, Dataset, Detector
 from vadlib.tables import write_table
 
 
-def detect_boxes(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+def detect_boxes(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
     """One table of the boxes of all frames, a row group for each clip."""
-    places = Places(name)
     manifest = places.load_manifest()
     work = partial(_detect_clip, settings.detector, places, compute.device, manifest.clips)
     mark = fingerprint(settings.detector, places.prepared, places.data, places.weights)
@@ -27,7 +26,7 @@ def detect_boxes(name: str, settings: Dataset, compute: Compute) -> Counter[str]
         suffix=".parquet",
         fingerprint=mark,
         workers=compute.workers,
-        label=f"detect {name}",
+        label=f"detect {places.name}",
         finish=partial(_one_table, manifest.clips),
     )
 

@@ -15,16 +15,15 @@ from vadlib.settings import Dataset
 from vadlib.tables import read_table, write_csv
 
 
-def evaluate_scores(name: str, settings: Dataset) -> Counter[str]:
+def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
     """The metrics file, and the tables behind its plots."""
 
-    places = Places(name)
     clips = places.load_manifest().split("testing")
     labels = [clip.labels() for clip in clips]
     if any(clip_labels is None for clip_labels in labels):
         unlabelled = next(c.name for c, found in zip(clips, labels, strict=True) if found is None)
         raise VadError(
-            f"data set {name}: testing clip {unlabelled} has no labels, so there is nothing to evaluate; "
+            f"data set {places.name}: testing clip {unlabelled} has no labels, so there is nothing to evaluate; "
             f"its scores are in {places.scores}"
         )
     results = {eta: _frame_scores(places, clips, eta) for eta in settings.eta}
@@ -65,7 +64,7 @@ def evaluate_scores(name: str, settings: Dataset) -> Counter[str]:
         for eta, m in sorted(metrics.items())
     ]
     write_csv(places.metrics / "eta.csv", pd.DataFrame(sweep))
-    _print_summary(name, summary)
+    _print_summary(places.name, summary)
     return Counter(counts)
 
 

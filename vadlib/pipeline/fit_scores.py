@@ -37,9 +37,8 @@ def scoring_networks(
     return networks
 
 
-def fit_error_statistics(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+def fit_error_statistics(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
     """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
-    places = Places(name)
     engine = make_engine(compute)
     networks = scoring_networks(places, BRANCHES, engine, settings)
     cubes = training_cubes(places, BRANCHES, settings, all_cubes=True)

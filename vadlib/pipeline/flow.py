@@ -12,9 +12,8 @@ from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset, Flow
 
 
-def compute_flow(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+def compute_flow(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
     """Optical flow of every frame, one HDF5 file for each clip."""
-    places = Places(name)
     manifest = places.load_manifest()
     work = partial(_flow_clip, settings.flow, places, compute.device)
     mark = fingerprint(settings.flow, places.prepared, places.data, places.weights)
@@ -25,7 +24,7 @@ def compute_flow(name: str, settings: Dataset, compute: Compute) -> Counter[str]
         suffix=".h5",
         fingerprint=mark,
         workers=compute.workers,
-        label=f"flow {name}",
+        label=f"flow {places.name}",
     )
 
 

@@ -12,25 +12,18 @@ BOX = ["x1", "y1", "x2", "y2"]
 
 @dataclass(frozen=True)
 class Places:
-    """Where a data set's inputs and artefacts lie, relative to the project's folder, and what makes them."""
+    """Where a data set's inputs and artefacts lie, and what makes them."""
 
     name: str
+    data: Path  # the footage
+    weights: Path  # of detector and flow estimator
+    work: Path  # artefacts
+    metrics: Path
 
-    @property
-    def data(self) -> Path:
-        return Path("data") / self.name
-
-    @property
-    def weights(self) -> Path:
-        return Path("weights") / self.name
-
-    @property
-    def work(self) -> Path:
-        return Path("work") / self.name
-
-    @property
-    def metrics(self) -> Path:
-        return Path("metrics") / self.name
+    @classmethod
+    def of(cls, name: str) -> "Places":
+        """Those of a data set of params.yaml, relative to the project's folder."""
+        return cls(name, Path("data") / name, Path("weights") / name, Path("work") / name, Path("metrics") / name)
 
     @property
     def prepared(self) -> Path:

@@ -10,11 +10,10 @@ from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset
 
 
-def prepare_dataset(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
     """Index and check the data set; render it first if it is the embedded one."""
     from vadlib.datasets import index_dataset
 
-    places = Places(name)
     folder = places.data
     if settings.source.street is not None:
         from vadlib.datasets.synthetic import write_footage
@@ -24,7 +23,7 @@ def prepare_dataset(name: str, settings: Dataset, compute: Compute) -> Counter[s
         publish(scratch / "made", places.prepared)
         shutil.rmtree(scratch)
         folder = places.prepared / "footage"
-    manifest = index_dataset(name, settings.source, folder, Path())
+    manifest = index_dataset(places.name, settings.source, folder, Path())
     save_manifest(manifest, places.manifest)
     counts: Counter[str] = Counter()
     for clip in manifest.clips:

@@ -22,10 +22,9 @@ from vadlib.shards import CubeSet
 from vadlib.tables import read_table, write_table
 
 
-def score_clips(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
+def score_clips(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
     """Perturbed scores of the testing clips, a table of cubes and one of frames for each eta."""
 
-    places = Places(name)
     engine = make_engine(compute)
     clips = places.load_manifest().split("testing")
     branches = tuple(settings.weights)
@@ -52,7 +51,7 @@ def score_clips(name: str, settings: Dataset, compute: Compute) -> Counter[str]:
         suffix=".parquet",
         fingerprint=fingerprint(identity, str(engine), *files),
         workers=1,
-        label=f"score {name}",
+        label=f"score {places.name}",
         finish=partial(_tables_of_etas, places, clips, settings.eta),
     )
 

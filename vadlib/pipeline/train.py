@@ -31,9 +31,8 @@ def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Datas
     return CubeSet(shards, max_cubes=None if all_cubes else training.max_cubes, seed=training.seed)
 
 
-def train_model(name: str, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
+def train_model(places: Places, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
     """Train one branch and leave the model and its loss curve."""
-    places = Places(name)
     cubes = training_cubes(places, (branch,), settings, all_cubes=False)
     network, done, scratch = trained_network(places.model(branch), branch, settings, make_engine(compute), cubes)
     save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
