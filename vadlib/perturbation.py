@@ -18,9 +18,13 @@ def cube_errors(output: Tensor, target: Tensor, p: float) -> Tensor:
 
     Always in float32, whatever precision the network ran in. At p = 1 the derivative at 0 is taken as 0.
     """
+    return error_powers(output, target, p).flatten(1).sum(1)
+
+
+def error_powers(output: Tensor, target: Tensor, p: float) -> Tensor:
+    """|output - target|^p of each element, in float32: what `cube_errors` sums."""
     difference = output.float() - target
-    powers = difference.square() if p == 2 else difference.abs().pow(p)
-    return powers.flatten(1).sum(1)
+    return difference.square() if p == 2 else difference.abs().pow(p)
 
 
 def reconstruction_errors(
@@ -63,6 +67,11 @@ def input_gradient(
     return gradient, {branch: error.detach() for branch, error in errors.items()}
 
 
+def perturb(cubes: Tensor, gradient: Tensor, eta: float) -> Tensor:
+    """Eq. (2): one step of eta down the gradient's sign. It may leave [0, 1]: the paper has no clip."""
+    return cubes - eta * gradient.sign()
+
+
 def perturbed_errors(
     networks: Mapping[Branch, nn.Module],
     cubes: Tensor,
@@ -89,6 +98,5 @@ def perturbed_errors(
         for eta in etas:
             results[eta] = unperturbed
             if eta:
-                perturbed = cubes - eta * gradient.sign()
-                results[eta] = reconstruction_errors(networks, perturbed, flows, p, engine)
+                results[eta] = reconstruction_errors(networks, perturb(cubes, gradient, eta), flows, p, engine)
     return results

@@ -1,0 +1,91 @@
+"""One self-contained HTML page about a scored data set or video: works from disk, and asks nothing of the network.
+
+The page is made of a `Report`, which holds no files and no networks: whoever scored something can have one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vadlib.cubes import whole_pixels
+from vadlib.files import write_text
+from vadlib.inspection import CubeView
+
+
+@dataclass(frozen=True)
+class ReportClip:
+    """One clip's frame scores. A frame's time is its entry in `times`, else its number by `fps`, else unknown."""
+
+    name: str
+    scores: np.ndarray  # float64 (frames,), NaN for a frame without boxes
+    fps: float | None = None
+    times: np.ndarray | None = None  # float64 (frames,), seconds, ascending
+    labels: np.ndarray | None = None  # bool (frames,), True where anomalous; None: unlabelled
+    video: str | None = None  # an annotated video, posix path relative to the page's folder
+
+    def time(self, frame: int) -> float | None:
+        """Seconds from the clip's beginning."""
+        if self.times is not None:
+            return float(self.times[frame])
+        return frame / self.fps if self.fps else None
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A moment to look at: a peak of a clip's score and the box that made it."""
+
+    clip: str
+    frame: int
+    score: float
+    box: tuple[float, float, float, float]  # xyxy, source pixels
+    picture: np.ndarray  # uint8 (h, w, 3), RGB: `picture_around`
+    view: CubeView | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a page shows. What is None or empty is left out of it."""
+
+    title: str
+    clips: Sequence[ReportClip]
+    threshold: float | None = None  # frames above it are called anomalous
+    anomalies: Sequence[Anomaly] = ()
+    metrics: Mapping[str, Any] | None = None  # what `metrics.json` holds; of labelled clips
+    eta: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # groups may nest
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all. The same report gives the same bytes."""
+    from vadlib.report.page import render
+
+    write_text(path, render(report))
+
+
+def picture_around(frame: np.ndarray, box: Sequence[float], margin: float = 1.0, most: int = 360) -> np.ndarray:
+    """The part of a frame around a box, the box outlined: uint8 (h, w, 3), neither side over `most` px.
+
+    Args:
+        frame: uint8 (H, W, 3), RGB.
+        box: xyxy, source pixels.
+        margin: what is shown on each side of the box, in its longer sides.
+    """
+    height, width = frame.shape[:2]
+    x1, y1, x2, y2 = whole_pixels(np.asarray(box, np.float32), width, height)
+    side = max(x2 - x1, y2 - y1)
+    around = round(side * margin) + 1
+    left, top = max(x1 - around, 0), max(y1 - around, 0)
+    part = np.ascontiguousarray(frame[top : y2 + around, left : x2 + around])
+    scale = most / max(part.shape[:2])
+    enlarge = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+    part = cv2.resize(part, size, interpolation=enlarge)
+    corners = [round(edge * scale) for edge in (x1 - left, y1 - top, x2 - left, y2 - top)]
+    for colour, thickness in (((0, 0, 0), 4), ((255, 209, 0), 2)):
+        cv2.rectangle(part, corners[:2], corners[2:], colour, thickness)
+    return part
