@@ -41,7 +41,7 @@ def cut(field: np.ndarray, box: tuple[int, int, int, int], patch: int) -> np.nda
 
 @dataclass(frozen=True)
 class FrameCubes:
-    """The cubes of one frame: M boxes, L = 2T+1 patches each."""
+    """The cubes of one frame: M boxes, M >= 0, L = 2T+1 patches each."""
 
     frame: int
     boxes: np.ndarray  # float32 (M, 4), xyxy in source pixels
@@ -49,34 +49,45 @@ class FrameCubes:
     centre: int  # which of the L patches shows `frame` itself
 
 
-def cubes_of_clip(
-    fields: Iterable[np.ndarray], boxes: Iterable[np.ndarray], frames: int, cube: Cube
-) -> Iterator[FrameCubes]:
-    """Cut the cubes of every frame with at least one box, in frame order, holding 2T+1 fields at a time.
+def cubes_of_clip(fields: Iterable[np.ndarray], boxes: Iterable[np.ndarray], cube: Cube) -> Iterator[FrameCubes]:
+    """Cut the cubes of every frame of a clip, in order, holding 2T+1 fields at a time.
+
+    The clip's length is known once `fields` end: frame t needs no more than the field of t+T, or that of 2T where
+    the window slides at the clip's beginning. So footage can be cut as it is read.
 
     Args:
-        fields: `frames` arrays (H, W, C): a clip's frames, or its flow. Each is taken once.
-        boxes: `frames` arrays (M, 4), M >= 0, xyxy in source pixels, inside the frame.
-        frames: the clip's length.
+        fields: arrays (H, W, C): a clip's frames, or its flow. Each is taken once.
+        boxes: as many arrays (M, 4), M >= 0, xyxy in source pixels, inside the frame.
         cube: T and the patch size.
+
+    Raises ValueError where there are more fields than boxes, or fewer.
     """
     source = iter(fields)
     held: dict[int, np.ndarray] = {}
-    taken = 0
+    taken, ended, frame = 0, False, -1
     for frame, frame_boxes in enumerate(boxes):
-        shown = window(frame, frames, cube.context)
-        while taken <= shown[-1]:
-            held[taken] = next(source)
-            taken += 1
+        enough = max(frame, cube.context) + cube.context + 1
+        while taken < enough and not ended:
+            if (field := next(source, None)) is None:
+                ended = True
+            else:
+                held[taken] = field
+                taken += 1
+        if frame >= taken:
+            raise ValueError(f"boxes of frame {frame}, but only {taken} fields")
+        # Of a longer clip the window would be the same.
+        shown = window(frame, taken if ended else enough, cube.context)
         for old in [number for number in held if number < shown[0]]:
             del held[old]
-        if len(frame_boxes):
-            height, width = held[shown[0]].shape[:2]
-            places = [whole_pixels(box, width, height) for box in frame_boxes]
-            patches = [[cut(held[number], place, cube.patch) for number in shown] for place in places]
-            yield FrameCubes(frame, frame_boxes, np.asarray(patches), shown.index(frame))
-    for _ in source:  # a reader checks its count when it is exhausted
-        raise ValueError(f"more fields than the clip's {frames} frames")
+        height, width, channels = held[frame].shape
+        places = [whole_pixels(box, width, height) for box in frame_boxes]
+        cubes = np.empty((len(places), len(shown), cube.patch, cube.patch, channels), held[frame].dtype)
+        for index, place in enumerate(places):
+            for step, number in enumerate(shown):
+                cubes[index, step] = cut(held[number], place, cube.patch)
+        yield FrameCubes(frame, frame_boxes, cubes, shown.index(frame))
+    if taken > frame + 1 or next(source, None) is not None:  # a reader checks its count when it is exhausted
+        raise ValueError("more fields than the boxes are of")
 
 
 def mean_flow_magnitude(field: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -46,13 +46,13 @@ def _build_clip(cube: Cube, branch: Branch, places: Places, clip: Clip, path: Pa
     cubes = 0
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:
         if branch == "raw":
-            for found in cubes_of_clip(read_frames(clip), boxes, clip.frames, cube):
+            for found in cubes_of_clip(read_frames(clip), boxes, cube):
                 shard.add(found.frame, found.boxes, found.cubes)
                 cubes += len(found.boxes)
         else:
             magnitudes: dict[int, np.ndarray] = {}
             fields = _measured(read_flow(places.flow / f"{clip.key}.h5"), boxes, magnitudes)
-            for found in cubes_of_clip(fields, boxes, clip.frames, cube):
+            for found in cubes_of_clip(fields, boxes, cube):
                 shard.add(found.frame, found.boxes, flow_steps(found.cubes), magnitudes.pop(found.frame))
                 cubes += len(found.boxes)
     return {"clips": 1, "frames": clip.frames, "cubes": cubes}
@@ -63,8 +63,7 @@ def _measured(
 ) -> Iterator[np.ndarray]:
     """Pass flow fields on, noting the mean flow in each frame's boxes on the way: a field is decoded once."""
     for frame, field in enumerate(fields):
-        if len(boxes[frame]):
-            magnitudes[frame] = mean_flow_magnitude(field, boxes[frame])
+        magnitudes[frame] = mean_flow_magnitude(field, boxes[frame])
         yield field
 
 
