@@ -1,6 +1,6 @@
 """Tables on disk: Parquet, written clip by clip and read clip by clip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +11,18 @@ from vadlib.errors import VadError
 from vadlib.files import missing, written_aside
 
 
-def write_table(path: Path, parts: Iterable[pd.DataFrame]) -> int:
-    """Write tables of the same columns one after the other, a row group for each, and return the number of rows."""
+def write_table(path: Path, parts: Iterable[pd.DataFrame], metadata: Mapping[str, str] | None = None) -> int:
+    """Write tables of the same columns one after the other, a row group for each, and return the number of rows.
+
+    `metadata` goes into the file's schema: `pyarrow.parquet.read_schema(path).metadata`.
+    """
     rows = 0
     with written_aside(path) as aside:
         writer = None
         try:
             for part in parts:
-                table = _typed(pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None))
+                table = _typed(pa.Table.from_pandas(part, preserve_index=False))
+                table = table.replace_schema_metadata(metadata or None)
                 writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
                 writer.write_table(table)
                 rows += len(part)

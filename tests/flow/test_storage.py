@@ -15,9 +15,11 @@ from hypothesis.extra import numpy as hnp
 from vadlib.errors import VadError
 from vadlib.flow import MAX_ERROR, FlowWriter, open_flow, read_flow
 
+MADE_BY = "`dvc repro flow@mine`"
 
-def write(path: Path, fields, **made_by) -> Path:
-    with FlowWriter(path, len(fields), *fields[0].shape[:2], made_by) as out:
+
+def write(path: Path, fields, **about) -> Path:
+    with FlowWriter(path, len(fields), *fields[0].shape[:2], about) as out:
         write_into(out, fields)
     return path
 
@@ -48,7 +50,7 @@ def waves(frames: int, height: int = 40, width: int = 60) -> np.ndarray:
     )
 )
 def test_no_vector_is_off_by_more_than_half_a_step(tmp_path, fields):
-    found = np.stack(list(read_flow(write(tmp_path / "a.h5", fields))))
+    found = np.stack(list(read_flow(write(tmp_path / "a.h5", fields), MADE_BY)))
     assert found.shape == fields.shape
     assert found.dtype == np.float32
     assert np.abs(found.astype(np.float64) - fields).max() <= MAX_ERROR == 1 / 64
@@ -56,13 +58,13 @@ def test_no_vector_is_off_by_more_than_half_a_step(tmp_path, fields):
 
 def test_values_are_rounded_to_the_nearest_step(tmp_path):
     field = np.array([[[0.02, -0.02], [0.01, 1.0]]], np.float32)
-    found = next(read_flow(write(tmp_path / "a.h5", [field])))
+    found = next(read_flow(write(tmp_path / "a.h5", [field]), MADE_BY))
     assert found.tolist() == [[[1 / 32, -1 / 32], [0, 1.0]]]
 
 
 def test_frames_can_be_read_in_any_order(tmp_path):
     fields = waves(4)
-    with open_flow(write(tmp_path / "a.h5", fields)) as file:
+    with open_flow(write(tmp_path / "a.h5", fields), MADE_BY) as file:
         assert (len(file), file.height, file.width) == (4, 40, 60)
         assert np.abs(file[3] - fields[3]).max() <= MAX_ERROR
         assert np.abs(file[0] - fields[0]).max() <= MAX_ERROR
@@ -75,7 +77,7 @@ def test_large_frame_is_cut_into_chunks_of_rows(tmp_path):
     path = write(tmp_path / "a.h5", fields)
     with h5py.File(path) as file:
         assert file["flow"].chunks == (1, 2, 262, 1000)
-    assert np.abs(np.stack(list(read_flow(path))) - fields).max() <= MAX_ERROR
+    assert np.abs(np.stack(list(read_flow(path, MADE_BY))) - fields).max() <= MAX_ERROR
 
 
 def test_still_frames_take_next_to_no_room(tmp_path):
@@ -159,8 +161,8 @@ def test_truncated_file_is_one_line(tmp_path, keep):
     path = write(tmp_path / "a.h5", waves(3))
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
-    with pytest.raises(VadError, match=r"a\.h5: damaged .* make it again with the stage flow") as error:
-        list(read_flow(path))
+    with pytest.raises(VadError, match=r"a\.h5: damaged .* make it again with `dvc repro flow@mine`") as error:
+        list(read_flow(path, MADE_BY))
     assert "\n" not in str(error.value)
 
 
@@ -172,19 +174,19 @@ def test_damaged_frame_is_one_line(tmp_path):
     content[offset : offset + 40] = bytes(40)
     path.write_bytes(content)
     with pytest.raises(VadError, match=r"a\.h5: damaged \(frame 1"):
-        list(read_flow(path))
+        list(read_flow(path, MADE_BY))
 
 
 def test_foreign_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["flow"] = np.zeros((2, 2, 4, 4), np.int16)
     with pytest.raises(VadError, match="not a flow file of this project"):
-        list(read_flow(tmp_path / "a.h5"))
+        list(read_flow(tmp_path / "a.h5", MADE_BY))
     (tmp_path / "b.h5").write_text("text")
     with pytest.raises(VadError, match=r"b\.h5: damaged"):
-        list(read_flow(tmp_path / "b.h5"))
+        list(read_flow(tmp_path / "b.h5", MADE_BY))
 
 
 def test_missing_file_says_what_makes_it(tmp_path):
-    with pytest.raises(VadError, match=r"a\.h5: not found; make it first with the stage flow"):
-        list(read_flow(tmp_path / "a.h5"))
+    with pytest.raises(VadError, match=r"a\.h5: not found; make it first with `dvc repro flow@mine`"):
+        list(read_flow(tmp_path / "a.h5", MADE_BY))

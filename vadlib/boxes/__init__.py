@@ -9,9 +9,9 @@ import numpy as np
 from vadlib.boxes.motion import blurred_grey, motion_boxes
 from vadlib.boxes.rules import apply_rules, in_frame
 from vadlib.boxes.table import APPEARANCE, BOX_COLUMNS, IMPORTED, MOTION, Boxes, box_table
-from vadlib.boxes.weights import torchvision_weights
 from vadlib.clips import Clip
 from vadlib.settings import Detector
+from vadlib.weights import torchvision_weights
 
 __all__ = [
     "APPEARANCE",
@@ -56,9 +56,14 @@ def make_detector(
 
 
 def weights_file(settings: Detector, weights_folder: Path) -> Path | None:
-    """The file or folder `make_detector` takes its weights from, once it has; None where it needs none."""
+    """The file or folder `make_detector` takes its weights from, fetched where it can be; None where it needs none.
+
+    Raises VadError where it is missing and cannot be fetched.
+    """
     if settings.kind == "yolo":
-        return weights_folder / settings.weights
+        from vadlib.boxes.yolo import yolo_weights
+
+        return yolo_weights(weights_folder / settings.weights)
     return torchvision_weights(settings.weights, weights_folder) if settings.kind == "torchvision" else None
 
 

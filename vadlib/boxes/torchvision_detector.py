@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.boxes.table import APPEARANCE, Boxes
-from vadlib.boxes.weights import load_into, torch_device, torchvision_weights
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.settings import Detector
+from vadlib.weights import load_into, torch_device, torchvision_weights
 
 
 def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "auto"):

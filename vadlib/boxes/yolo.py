@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from vadlib.boxes.table import APPEARANCE, Boxes
-from vadlib.boxes.weights import torch_device
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.settings import Detector
+from vadlib.weights import torch_device
 
 RELEASES = "https://github.com/ultralytics/assets/releases"
 STRIDE = 32  # of every YOLO here; the sides of its input are multiples
@@ -136,10 +136,8 @@ def _ultralytics() -> Any:
 
 def _load(weights: Path, device: str) -> Any:
     """ultralytics' AutoBackend for a file: images (n, 3, H, W) in [0, 1] to raw predictions."""
-    _check_kind(weights)
+    yolo_weights(weights)
     tasks = _ultralytics()
-    if not weights.exists():
-        _download(weights)
     from ultralytics.nn.autobackend import AutoBackend
 
     try:
@@ -161,6 +159,17 @@ def _load(weights: Path, device: str) -> Any:
     if task not in (None, "detect"):
         raise VadError(f"{weights}: a YOLO for {task}, not for detection; take one such as yolo11n.pt from {RELEASES}")
     return model.eval()
+
+
+def yolo_weights(weights: Path) -> Path:
+    """The same path, once there is something at it: a name ultralytics publishes is downloaded.
+
+    Raises VadError where that fails, for other names, and for formats that cannot be read here.
+    """
+    _check_kind(weights)
+    if not weights.exists():
+        _download(weights)
+    return weights
 
 
 def _check_kind(weights: Path) -> None:
@@ -199,6 +208,7 @@ def _from_safetensors(weights: Path, tasks: Any) -> Any:
 
 def _download(weights: Path) -> None:
     """Fetch a file ultralytics publishes to where it belongs, whole or not at all."""
+    _ultralytics()
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
     advice = f"download it from {RELEASES} and put it there"

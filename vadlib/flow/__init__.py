@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadlib.boxes.weights import torchvision_weights
 from vadlib.clips import Clip
 from vadlib.flow.storage import MAX_ERROR, FlowFile, FlowWriter, open_flow, read_flow
 from vadlib.settings import Flow
+from vadlib.weights import torchvision_weights
 
 __all__ = [
     "MAX_ERROR",
@@ -32,7 +32,7 @@ EstimateFlow = Callable[[Clip, Iterable[np.ndarray]], Iterator[np.ndarray]]
 def make_estimator(settings: Flow, weights_folder: Path, data_folder: Path, device: str = "auto") -> EstimateFlow:
     """The estimator the settings name, loaded once for all clips.
 
-    `weights_folder` is weights/<data set>, `data_folder` is data/<data set>. Raises VadError where weights or
+    `weights_folder` is weights/flow, `data_folder` is data/<data set>. Raises VadError where weights or
     fields are missing or damaged.
     """
     if settings.kind == "import":
@@ -51,7 +51,10 @@ def make_estimator(settings: Flow, weights_folder: Path, data_folder: Path, devi
 
 
 def weights_file(settings: Flow, weights_folder: Path) -> Path | None:
-    """The file `make_estimator` takes its weights from; None where it needs none."""
+    """The file `make_estimator` takes its weights from, fetched where it can be; None where it needs none.
+
+    Raises VadError where it is missing and cannot be fetched.
+    """
     return torchvision_weights(settings.kind, weights_folder) if settings.kind.startswith("raft") else None
 
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.files import written_hdf5
+from vadlib.files import missing, written_hdf5
 
 STEPS = 32  # of a pixel
 MAX_ERROR = 0.5 / STEPS  # px
@@ -24,15 +24,30 @@ BLOCK = 1 << 16  # numbers whose bits are shuffled together; the filter's own ch
 UNITS = "1/32 px per frame"
 
 
+def to_steps(field: np.ndarray, place: str) -> np.ndarray:
+    """Flow in px per frame as it is stored: int16 steps of 1/32 px. Raises VadError, naming `place`, where it cannot
+    be."""
+    if not (np.abs(field) <= MAX_FLOW).all():  # nor is NaN
+        raise VadError(
+            f"{place}: holds flow beyond {MAX_FLOW} px per frame, or NaN: {field.flat[np.argmax(np.abs(field))]}"
+        )
+    return np.rint(field * STEPS).astype(np.int16)
+
+
+def to_pixels(steps: np.ndarray) -> np.ndarray:
+    """Stored flow, (H, W, 2), in px per frame: float32, contiguous."""
+    return np.multiply(steps, np.float32(1 / STEPS), order="C")
+
+
 class FlowWriter:
     """Writes the flow of one clip, frame by frame: `with FlowWriter(...) as out: out.append(field)`.
 
     The file appears, whole, when the block ends and all frames were given; the same fields give the same
-    bytes. `made_by` are attributes that say what the flow comes from, such as the hash of the weights.
+    bytes. `about` are attributes that say what the flow comes from, such as the hash of the weights.
     """
 
-    def __init__(self, path: Path, frames: int, height: int, width: int, made_by: Mapping[str, str] | None = None):
-        self.path, self.shape, self.made_by = path, (frames, 2, height, width), made_by or {}
+    def __init__(self, path: Path, frames: int, height: int, width: int, about: Mapping[str, str] | None = None):
+        self.path, self.shape, self.about = path, (frames, 2, height, width), about or {}
 
     def __enter__(self) -> "FlowWriter":
         import hdf5plugin
@@ -49,7 +64,7 @@ class FlowWriter:
                 track_times=False,
                 **hdf5plugin.Bitshuffle(nelems=BLOCK, cname="zstd", clevel=1),
             )
-            self._flow.attrs.update({"units": UNITS, "steps_per_px": STEPS, **self.made_by})
+            self._flow.attrs.update({"units": UNITS, "steps_per_px": STEPS, **self.about})
             self._written, self._stack = 0, stack.pop_all()
         return self
 
@@ -62,11 +77,7 @@ class FlowWriter:
             raise VadError(f"{place}: expected a field of {height}x{width}x2, found {found}")
         if self._written == frames:
             raise VadError(f"{place}: the clip has only {frames} frames; index the data set again")
-        if not (np.abs(field) <= MAX_FLOW).all():  # nor is NaN
-            raise VadError(
-                f"{place}: holds flow beyond {MAX_FLOW} px per frame, or NaN: {field.flat[np.argmax(np.abs(field))]}"
-            )
-        self._flow[self._written] = np.rint(field.transpose(2, 0, 1) * STEPS).astype(np.int16)
+        self._flow[self._written] = to_steps(field, place).transpose(2, 0, 1)
         self._written += 1
 
     def __exit__(self, *raised) -> None:
@@ -83,8 +94,8 @@ class FlowWriter:
 class FlowFile:
     """The stored flow of a clip. `file[t]` is frame t's, (H, W, 2) float32 in px per frame; `len` its frames."""
 
-    def __init__(self, path: Path, flow: h5py.Dataset):
-        self.path, self._flow = path, flow
+    def __init__(self, path: Path, flow: h5py.Dataset, made_by: str):
+        self.path, self._flow, self._made_by = path, flow, made_by
         self.height, self.width = flow.shape[2:]
 
     def __len__(self) -> int:
@@ -96,34 +107,37 @@ class FlowFile:
         try:
             steps = self._flow[frame]
         except OSError as error:
-            raise _damaged(self.path, f"frame {frame}: {error}") from None
-        return np.multiply(steps.transpose(1, 2, 0), np.float32(1 / STEPS), order="C")
+            raise _damaged(self.path, f"frame {frame}: {error}", self._made_by) from None
+        return to_pixels(steps.transpose(1, 2, 0))
 
 
 @contextlib.contextmanager
-def open_flow(path: Path) -> Iterator[FlowFile]:
-    """Open a file of `FlowWriter`. Raises VadError where there is none, or it is damaged or holds anything else."""
+def open_flow(path: Path, made_by: str) -> Iterator[FlowFile]:
+    """Open a file of `FlowWriter`.
+
+    Raises VadError, naming the command `made_by`, where there is none, or it is damaged or holds anything else.
+    """
     import hdf5plugin  # noqa: F401, registers the filter
 
     if not path.is_file():
-        raise VadError(f"{path}: not found; make it first with the stage flow")
+        raise missing(path, made_by)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(path, str(error), made_by) from None
     with file:
         flow = file.get("flow")
         if not isinstance(flow, h5py.Dataset) or flow.attrs.get("units") != UNITS or flow.ndim != 4:
-            raise VadError(f"{path}: not a flow file of this project; make it again with the stage flow")
-        yield FlowFile(path, flow)
+            raise VadError(f"{path}: not a flow file of this project; make it again with {made_by}")
+        yield FlowFile(path, flow, made_by)
 
 
-def read_flow(path: Path) -> Iterator[np.ndarray]:
+def read_flow(path: Path, made_by: str) -> Iterator[np.ndarray]:
     """Yield the flow of every frame, (H, W, 2) float32 in px per frame. Raises VadError as `open_flow` does."""
-    with open_flow(path) as file:
+    with open_flow(path, made_by) as file:
         for frame in range(len(file)):
             yield file[frame]
 
 
-def _damaged(path: Path, reason: str) -> VadError:
-    return VadError(f"{path}: damaged ({' '.join(reason.split())}); make it again with the stage flow")
+def _damaged(path: Path, reason: str, made_by: str) -> VadError:
+    return VadError(f"{path}: damaged ({' '.join(reason.split())}); make it again with {made_by}")

@@ -51,7 +51,7 @@ def _build_clip(cube: Cube, branch: Branch, places: Places, clip: Clip, path: Pa
                 cubes += len(found.boxes)
         else:
             magnitudes: dict[int, np.ndarray] = {}
-            fields = _measured(read_flow(places.flow / f"{clip.key}.h5"), boxes, magnitudes)
+            fields = _measured(read_flow(places.flow / f"{clip.key}.h5", places.made_by("flow")), boxes, magnitudes)
             for found in cubes_of_clip(fields, boxes, cube):
                 shard.add(found.frame, found.boxes, flow_steps(found.cubes), magnitudes.pop(found.frame))
                 cubes += len(found.boxes)

@@ -5,18 +5,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from vadlib.clips import Clip, read_frames
-from vadlib.flow import flow_of_clip, make_estimator
-from vadlib.flow.storage import FlowWriter
+from vadlib.flow import EstimateFlow, FlowWriter, flow_of_clip, make_estimator, weights_file
 from vadlib.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset, Flow
+from vadlib.weights import record
 
 
 def compute_flow(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
-    """Optical flow of every frame, one HDF5 file for each clip."""
+    """Optical flow of every frame, one HDF5 file for each clip. Its attributes name the weights."""
     manifest = places.load_manifest()
-    work = partial(_flow_clip, settings.flow, places, compute.device)
-    mark = fingerprint(settings.flow, places.prepared, places.data, places.weights)
+    weights = record(weights_file(settings.flow, places.flow_weights))
+    work = partial(_flow_clip, settings.flow, places, compute.device, weights)
+    mark = fingerprint(settings.flow, places.prepared, places.data, weights)
     return map_clips(
         work,
         manifest.clips,
@@ -28,16 +29,16 @@ def compute_flow(places: Places, settings: Dataset, compute: Compute) -> Counter
     )
 
 
-def _flow_clip(settings: Flow, places: Places, device: str, clip: Clip, path: Path) -> dict[str, int]:
-
+def _flow_clip(
+    settings: Flow, places: Places, device: str, weights: dict[str, str], clip: Clip, path: Path
+) -> dict[str, int]:
     estimator = _estimator(settings, places, device)
-    with FlowWriter(path, clip.frames, clip.height, clip.width) as writer:
+    with FlowWriter(path, clip.frames, clip.height, clip.width, weights) as writer:
         for field in flow_of_clip(clip, read_frames(clip), estimator):
             writer.append(field)
     return {"clips": 1, "frames": clip.frames, "bytes": path.stat().st_size}
 
 
 @lru_cache(maxsize=1)
-def _estimator(settings: Flow, places: Places, device: str):
-
-    return make_estimator(settings, places.weights, places.data, device)
+def _estimator(settings: Flow, places: Places, device: str) -> EstimateFlow:
+    return make_estimator(settings, places.flow_weights, places.data, device)

@@ -16,7 +16,7 @@ class Places:
 
     name: str
     data: Path  # the footage
-    weights: Path  # of detector and flow estimator
+    weights: Path  # of the detector
     work: Path  # artefacts
     metrics: Path
 
@@ -26,12 +26,22 @@ class Places:
         return cls(name, Path("data") / name, Path("weights") / name, Path("work") / name, Path("metrics") / name)
 
     @property
+    def flow_weights(self) -> Path:
+        """Of flow estimators: those of all data sets, so that a data set's flow does not depend on its detector."""
+        return self.weights.parent / "flow"
+
+    @property
     def prepared(self) -> Path:
         return self.work / "prepared"
 
     @property
     def manifest(self) -> Path:
         return self.prepared / "manifest.json"
+
+    @property
+    def regions(self) -> Path:
+        """The anomalous regions of the testing clips; only where the data set tells of them."""
+        return self.prepared / "regions.parquet"
 
     @property
     def boxes(self) -> Path:

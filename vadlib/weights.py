@@ -1,9 +1,15 @@
-"""Where torchvision's weights are, and the device they go to. Shared with `flow`."""
+"""Weights of detectors and flow estimators: where torchvision's are, what is recorded of them, and their device."""
 
 from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
+from vadlib.files import sha256
+
+
+def record(weights: Path | None) -> dict[str, str]:
+    """What an artefact says of the weights that made it: their name and SHA-256 (a folder's: `files.sha256`)."""
+    return {} if weights is None else {"weights": weights.name, "weights_sha256": sha256(weights)}
 
 
 def torch_device(name: str) -> Any:
