@@ -1,0 +1,22 @@
+"""Stage `report`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vadlib.commands import DatasetName, run
+from vadlib.pipeline.places import Places
+from vadlib.pipeline.report import report_scores
+from vadlib.settings import load_dataset
+
+
+def report(dataset: DatasetName) -> Mapping[str, int]:
+    """Show the scores: curves, the highest peaks with what the networks made of them, and the metrics, if labelled.
+
+    Leaves reports/<data set>.html, one page that works from disk.
+    """
+    model, output = Path("models") / dataset, Path("reports") / f"{dataset}.html"
+    return report_scores(Places.of(dataset), *load_dataset(dataset), model, output)
+
+
+if __name__ == "__main__":
+    run(report)

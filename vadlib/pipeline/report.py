@@ -1,0 +1,136 @@
+"""Stage report: a scored data set as one HTML page."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vadlib.clips import Clip, Manifest, read_frames
+from vadlib.compute import Engine, make_engine
+from vadlib.cubes import window
+from vadlib.errors import VadError
+from vadlib.files import read_json
+from vadlib.inspection import CubeView, Moment, TopMoments, inspect_cubes
+from vadlib.pipeline.fit_scores import scoring_networks
+from vadlib.pipeline.places import BOX, Places
+from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.settings import Compute, Dataset
+from vadlib.tables import read_table
+
+
+def report_scores(places: Places, settings: Dataset, compute: Compute, model: Path, output: Path) -> Counter[str]:
+    """Write the page of the first eta's scores of the testing clips; with metrics where all of them are labelled.
+
+    Args:
+        model: the folder of stage `package`, which holds the threshold.
+        output: the page.
+    """
+    manifest = places.load_manifest()
+    clips = manifest.split("testing")
+    top: TopMoments[None] = TopMoments()
+    report_clips = []
+    tables = []
+    for clip in clips:
+        table = _frames_of(places, settings.eta[0], clip)
+        scores = table["score"].to_numpy(np.float64)
+        for frame, score in enumerate(scores):
+            top.offer(clip.name, frame, float(score), lambda: None)
+        top.end_clip()
+        report_clips.append(ReportClip(clip.name, scores, fps=clip.fps, labels=clip.labels()))
+        tables.append(table["boxes"].to_numpy())
+    labelled = all(clip.anomalous is not None for clip in clips)
+    anomalies = _anomalies(places, settings, make_engine(compute), clips, top.moments())
+    report = Report(
+        title=places.name,
+        clips=report_clips,
+        threshold=_threshold(model / "threshold.json", places.made_by("package")),
+        anomalies=anomalies,
+        metrics=read_json(places.metrics / "metrics.json", places.made_by("evaluate")) if labelled else None,
+        eta=settings.eta[0],
+        counts=_counts(places, manifest, tables),
+        parameters=settings.model_dump(mode="json"),
+    )
+    write_report(output, report)
+    return Counter(clips=len(clips), frames=sum(clip.frames for clip in clips), moments=len(anomalies))
+
+
+def _frames_of(places: Places, eta: float, clip: Clip) -> pd.DataFrame:
+    path = places.scores_of(eta, "frames")
+    table = read_table(path, places.made_by("score"), clip=clip.name)
+    if len(table) != clip.frames:
+        raise VadError(
+            f"{path}: clip {clip.name} has {len(table)} scores, but {clip.frames} frames; run {places.made_by('score')}"
+        )
+    return table
+
+
+def _threshold(path: Path, made_by: str) -> float:
+    content = read_json(path, made_by)
+    try:
+        return float(content["threshold"])
+    except (KeyError, TypeError, ValueError):
+        raise VadError(f"{path}: holds no number `threshold`; make it again with {made_by}") from None
+
+
+def _counts(places: Places, manifest: Manifest, boxes: Sequence[np.ndarray]) -> dict[str, int]:
+    training, testing = manifest.split("training"), manifest.split("testing")
+    fitted = read_json(places.statistics, places.made_by("fit_scores"))
+    counts = {
+        "training clips": len(training),
+        "training frames": sum(clip.frames for clip in training),
+        "training cubes": max(of_branch["cubes"] for of_branch in fitted.values()),
+        "testing clips": len(testing),
+        "testing frames": sum(clip.frames for clip in testing),
+        "testing cubes": int(sum(found.sum() for found in boxes)),
+        "testing frames without boxes": int(sum((found == 0).sum() for found in boxes)),
+    }
+    if labels := [found for clip in testing if (found := clip.labels()) is not None]:
+        counts["testing frames labelled anomalous"] = int(sum(found.sum() for found in labels))
+    return counts
+
+
+def _anomalies(
+    places: Places, settings: Dataset, engine: Engine, clips: Sequence[Clip], moments: Sequence[Moment[None]]
+) -> list[Anomaly]:
+    """Pictures and cubes of moments, in their order. Footage is read clip by clip, up to the last of its moments."""
+    networks = scoring_networks(places, tuple(settings.weights), engine, settings)
+    found: dict[tuple[str, int], Anomaly] = {}
+    for clip in clips:
+        wanted = {moment.frame: moment for moment in moments if moment.clip == clip.name}
+        if not wanted:
+            continue
+        cubes = read_table(places.scores_of(settings.eta[0], "cubes"), places.made_by("score"), clip=clip.name)
+        rows = {frame: int(cubes["score"][cubes["frame"] == frame].idxmax()) for frame in wanted}
+        raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+        views: dict[int, CubeView] = {}
+        for frame, row in rows.items():
+            (views[frame],) = inspect_cubes(
+                networks,
+                engine.cubes(raw.read("cubes", slice(row, row + 1))),
+                engine.flows(flow.read("cubes", slice(row, row + 1))),
+                [window(frame, clip.frames, settings.cube.context).index(frame)],
+                settings.eta[0],
+                settings.model.p,
+                settings.perturbation_loss,
+                engine,
+            )
+        raw.close()
+        flow.close()
+        for frame, picture in _frames(clip, wanted):
+            box: Any = tuple(float(edge) for edge in cubes.loc[rows[frame], BOX])
+            found[clip.name, frame] = Anomaly(
+                clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame]
+            )
+    return [found[moment.clip, moment.frame] for moment in moments]
+
+
+def _frames(clip: Clip, wanted: dict[int, Any]) -> Any:
+    last = max(wanted)
+    for number, frame in enumerate(read_frames(clip)):
+        if number in wanted:
+            yield number, frame
+        if number == last:
+            return
