@@ -13,7 +13,7 @@ from vadlib.compute import Engine
 from vadlib.errors import VadError
 from vadlib.perturbation import cube_errors
 from vadlib.settings import Branch, Training
-from vadlib.shards import CubeSet
+from vadlib.shards import Batch, CubeSet
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, p: float) -> Tensor:
@@ -61,7 +61,7 @@ def train_branch(
     if not len(cubes):
         raise VadError("no training cubes: no frame of the training clips has a box; look at the detector's settings")
     network = engine.for_training(network)
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.lr, eps=settings.adam_eps, fused=True)
+    optimiser = make_optimiser(network, settings.lr, settings.adam_eps)
     progress = Progress()
     if resume is not None:
         network.load_state_dict(resume["network"])
@@ -74,15 +74,7 @@ def train_branch(
         for batch in cubes.shuffled(settings.batch, epoch, skip=progress.step - epoch * steps_an_epoch):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(settings, progress.step, total)
-            raw = engine.cubes(batch.raw)
-            target = raw if branch == "raw" else engine.flows(batch.flow)
-            with engine.autocast():
-                output = network(raw)
-            loss = reconstruction_loss(output, target, p)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            per_element = loss.item() / target[0].numel()
+            per_element = training_step(network, optimiser, branch, batch, p, engine)
             if not math.isfinite(per_element):
                 raise VadError(
                     f"training the {branch} branch: the loss is {per_element} at step {progress.step + 1} of {total}; "
@@ -96,6 +88,26 @@ def train_branch(
                 keep(_state(network, optimiser, progress))
                 kept = time.monotonic()
     return progress
+
+
+def make_optimiser(network: nn.Module, lr: float, eps: float) -> torch.optim.Optimizer:
+    """Adam (paper IV-B), all parameters in one fused kernel."""
+    return torch.optim.Adam(network.parameters(), lr=lr, eps=eps, fused=True)
+
+
+def training_step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, branch: Branch, batch: Batch, p: float, engine: Engine
+) -> float:
+    """One step on one batch. Returns its loss per element, |output - target|^p averaged."""
+    raw = engine.cubes(batch.raw)
+    target = raw if branch == "raw" else engine.flows(batch.flow)
+    with engine.autocast():
+        output = network(raw)
+    loss = reconstruction_loss(output, target, p)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.item() / target[0].numel()
 
 
 def learning_rate(settings: Training, step: int, total: int) -> float:

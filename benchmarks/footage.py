@@ -1,0 +1,153 @@
+"""Detect, flow and build on rendered footage, as their stages run them."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
+from vadlib.boxes import detect_clip, make_detector
+from vadlib.clips import read_frames
+from vadlib.cubes import cubes_of_clip
+from vadlib.flow import flow_of_clip, make_estimator
+from vadlib.pipeline.build import boxes_of_frames
+from vadlib.pipeline.detect import detect_boxes
+from vadlib.pipeline.flow import compute_flow
+from vadlib.pipeline.places import Places
+from vadlib.pipeline.prepare import prepare_dataset
+from vadlib.settings import Compute, Cube, Dataset, Street, load_dataset
+from vadlib.shards import ShardWriter
+
+CLIPS = 4  # of each split
+FRAMES = 150  # of each clip, 320x224 px
+
+
+@contextlib.contextmanager
+def rendered_project() -> Iterator[tuple[Places, Dataset]]:
+    """A project folder with rendered footage as the current folder, and its settings."""
+    settings, _ = load_dataset("synthetic")
+    street = Street(training_clips=CLIPS, testing_clips=CLIPS, clip_frames=FRAMES)
+    source = settings.source.model_copy(update={"street": street})
+    settings = settings.model_copy(update={"source": source, "cube": Cube()})
+    weights = Path("weights").resolve()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("weights").symlink_to(weights)
+        places = Places.of("synthetic")
+        prepare_dataset(places, settings, Compute())
+        yield places, settings
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV and torch of this process on one core."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
+
+
+def build_work(places: Places) -> Work:
+    """Cubes of one clip, raw, from decoded frames to the shard on disk, on one core."""
+    clip = places.load_manifest().clips[0]
+    frames, boxes = list(read_frames(clip)), boxes_of_frames(places, clip)
+
+    def build() -> int:
+        cubes = 0
+        with one_thread(), ShardWriter(Path("shard.h5"), "raw", Cube().length, Cube().patch) as shard:
+            for found in cubes_of_clip(frames, boxes, Cube()):
+                shard.add(found.frame, found.boxes, found.cubes)
+                cubes += len(found.boxes)
+        return cubes
+
+    return build
+
+
+def plain_build_work(places: Places) -> Work:
+    """The same cubes, each cut for itself, held as a list of float arrays, and saved as one .npy."""
+    clip = places.load_manifest().clips[0]
+    frames, boxes = list(read_frames(clip)), boxes_of_frames(places, clip)
+    length, context, size = Cube().length, Cube().context, (Cube().patch, Cube().patch)
+
+    def build() -> int:
+        cubes = []
+        with one_thread():
+            for t, of_frame in enumerate(boxes):
+                first = min(max(t - context, 0), len(frames) - length)
+                for box in np.ceil(of_frame).astype(int):
+                    x1, y1, x2, y2 = box
+                    window = frames[first : first + length]
+                    cubes.append(np.stack([cv2.resize(f[y1:y2, x1:x2], size) / np.float32(255) for f in window]))
+            np.save("cubes.npy", np.stack(cubes))
+        return len(cubes)
+
+    return build
+
+
+def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
+    """The rows of build, flow and detect among those wanted."""
+    if not wanted & {"build", "flow", "detect"}:
+        return
+    with rendered_project() as (places, settings):
+        clips = places.load_manifest().clips
+        frames = sum(clip.frames for clip in clips)
+        # The largest worker so far is the row's own: each row's workers are larger than those before.
+        workers = Compute(workers=os.cpu_count() or 1)
+        if "flow" in wanted:
+            estimator = make_estimator(settings.flow, places.weights, places.data)
+
+            def plain_flow() -> int:
+                with one_thread():
+                    return sum(1 for clip in clips for _ in flow_of_clip(clip, read_frames(clip), estimator))
+
+            def flow() -> int:
+                compute_flow(places, settings, workers)
+                return frames
+
+            rates = alternate([flow, plain_flow], rounds)
+            yield row("flow", "frames/s", rates, workers_peak_mb(), "DIS alone, one core, nothing stored")
+        if "detect" in wanted:
+            detector = make_detector(settings.detector, places.weights, places.data, clips)
+
+            def plain_detect() -> int:
+                with one_thread():
+                    for clip in clips:
+                        for _ in detect_clip(clip, read_frames(clip), detector, settings.detector):
+                            pass
+                return frames
+
+            def detect() -> int:
+                detect_boxes(places, settings, workers)
+                return frames
+
+            rates = alternate([detect, plain_detect], rounds)
+            yield row("detect", "frames/s", rates, workers_peak_mb(), "YOLO and motion, one core, nothing stored")
+        if "build" in wanted:
+            detect_boxes(places, settings, workers)
+            work = build_work(places)
+            with Peak() as peak:
+                work()
+            yield row("build", "cubes/s/core", alternate([work, plain_build_work(places)], rounds), peak.mb,
+                      "a list of float cubes, .npy")  # fmt: skip
+
+
+def row(name: str, unit: str, rates: list[list[float]], peak_mb: float | None, against: str) -> dict[str, object]:
+    """A row of two sides' rates, the product first."""
+    return {
+        "name": name,
+        "rate": float(np.median(rates[0])),
+        "unit": unit,
+        "batch": None,
+        "ratio": float(np.median([a / b for a, b in zip(*rates, strict=True)])),
+        "against": against,
+        "gemm_share": None,
+        "peak_mb": peak_mb,
+    }

@@ -1,0 +1,103 @@
+"""`python -m benchmarks.precision`: what bfloat16 changes. Needs a data set whose cubes are built and scored.
+
+Trains each branch for some steps in both precisions and compares the loss curves; scores the testing clips in both
+with the trained model and compares frame scores and AUROC. Leaves nothing behind.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from scipy.stats import spearmanr
+
+from vadlib.baselines import build_model
+from vadlib.cli import print_table
+from vadlib.compute import make_engine
+from vadlib.files import read_json
+from vadlib.mapping import progress
+from vadlib.metrics import micro_auroc, rank_empty_frames_last
+from vadlib.pipeline.fit_scores import scoring_networks
+from vadlib.pipeline.places import Places
+from vadlib.pipeline.score import clip_errors
+from vadlib.pipeline.train import training_cubes
+from vadlib.scoring import Statistics, anomaly_scores, frame_scores
+from vadlib.settings import BRANCHES, Branch, Compute, Dataset, load_dataset
+from vadlib.shards import CubeSet
+from vadlib.training import make_optimiser, training_step
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def losses(places: Places, branch: Branch, settings: Dataset, precision: str, steps: int) -> np.ndarray:
+    """The loss of each of the first `steps` steps of a training, (steps,)."""
+    engine = make_engine(Compute(precision=precision))
+    torch.manual_seed(settings.training.seed)
+    network = engine.for_training(build_model(settings.model, branch, settings.cube.length))
+    optimiser = make_optimiser(network, settings.training.lr, settings.training.adam_eps)
+    cubes = training_cubes(places, (branch,), settings, all_cubes=False)
+    found: list[float] = []
+    epoch = 0
+    with progress(steps, f"train {branch} {precision}", "step") as bar:
+        while len(found) < steps:
+            for batch in cubes.shuffled(settings.training.batch, epoch):
+                found.append(training_step(network, optimiser, branch, batch, settings.model.p, engine))
+                bar.update()
+                if len(found) == steps:
+                    break
+            epoch += 1
+    return np.array(found)
+
+
+def scores(places: Places, settings: Dataset, precision: str, size: int) -> list[np.ndarray]:
+    """The testing clips' frame scores for the first eta."""
+    engine = make_engine(Compute(precision=precision))
+    networks = scoring_networks(places, tuple(settings.weights), engine, settings)
+    fitted = read_json(places.statistics, places.made_by("fit_scores"))
+    statistics = {branch: Statistics(**fitted[branch]) for branch in networks}
+    first = settings.model_copy(update={"eta": settings.eta[:1]})
+    found = []
+    clips = places.load_manifest().split("testing")
+    with progress(len(clips), f"score {precision}", "clip") as bar:
+        for clip in clips:
+            raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+            errors = clip_errors(networks, CubeSet([(raw, flow)]), first, size, engine)
+            of_cubes = anomaly_scores(errors[first.eta[0]], statistics, first.weights)
+            found.append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
+            bar.update()
+    return found
+
+
+def precision(
+    dataset: Annotated[str, typer.Option(help="A data set of params.yaml whose pipeline has been run.")] = "ped2",
+    steps: Annotated[int, typer.Option(help="Of training, in each precision and branch.")] = 500,
+    last: Annotated[int, typer.Option(help="Steps at the end whose mean losses are compared.")] = 50,
+) -> None:
+    """Compare bfloat16 with float32: the loss after some steps of training, frame scores and their AUROC."""
+    settings, compute = load_dataset(dataset)
+    places = Places.of(dataset)
+    rows = []
+    for branch in BRANCHES:
+        full, low = (losses(places, branch, settings, kind, steps) for kind in PRECISIONS)
+        # Curves of single batches jump about: means of runs of `last` steps are what a plot shows.
+        runs = [curve[: steps // last * last].reshape(-1, last).mean(1) for curve in (full, low)]
+        rows.append(
+            {
+                "branch": branch,
+                "loss, fp32": f"{runs[0][-1]:.6f}",
+                "loss, bf16": f"{runs[1][-1]:.6f}",
+                "difference": f"{runs[1][-1] / runs[0][-1] - 1:+.2%}",
+                "largest of any run": f"{np.abs(runs[1] / runs[0] - 1).max():.2%}",
+            }
+        )
+    print(f"{dataset}, {steps} steps of {settings.training.batch} cubes; means of {last} steps")
+    print_table(rows)
+    labels = [clip.labels() for clip in places.load_manifest().split("testing")]
+    both = [rank_empty_frames_last(scores(places, settings, kind, compute.score_batch)) for kind in PRECISIONS]
+    correlation = spearmanr(*(np.concatenate(found) for found in both)).statistic
+    full, low = (micro_auroc(labels, found) for found in both)
+    print(f"frame scores: rank correlation {correlation:.5f}; AUROC fp32 {full:.5f}, bf16 {low:.5f}, {low - full:+.5f}")
+
+
+if __name__ == "__main__":
+    typer.run(precision)
