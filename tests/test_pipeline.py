@@ -504,7 +504,9 @@ def dvc_params() -> dict[str, set[str]]:
     """Of each stage of dvc.yaml the keys of Dataset, and `compute.…`, it lists under `params`."""
     stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     prefix = "dataset.${item.dataset}."
-    return {name: {param.removeprefix(prefix) for param in stage["params"]} for name, stage in stages.items()}
+    found = {name: {param.removeprefix(prefix) for param in stage["params"]} for name, stage in stages.items()}
+    whole = prefix.removesuffix(".")  # stands for every key
+    return {name: keys(Dataset) | listed - {whole} if whole in listed else listed for name, listed in found.items()}
 
 
 def test_every_key_of_a_data_set_is_a_parameter_of_some_stage():

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Clip:
 
     name: str
     split: str  # "training" or "testing"
-    path: str  # posix, relative to the project's folder
+    path: str  # posix, relative to the project's folder; absolute where the footage is of no project
     frames: int
     width: int  # px
     height: int  # px
@@ -112,18 +112,18 @@ def is_clip(path: Path) -> bool:
 
 
 def probe_clip(
-    path: Path, name: str, split: str, root: Path, anomalous: tuple[tuple[int, int], ...] | None = None
+    path: Path, name: str, split: str, root: Path | None, anomalous: tuple[tuple[int, int], ...] | None = None
 ) -> Clip:
     """Index one clip: a folder of numbered images, or a video file.
 
     Of an image every header is read; a video is decoded once, since the frame count in its header is a claim
-    that decoding need not keep. `root` is the project's folder, above `path`. Raises VadError for a name that
-    cannot name files, an empty folder, a gap in the frame numbers, frames of different sizes, and files that
-    cannot be read or end early.
+    that decoding need not keep. `root` is the project's folder, above `path`; None: of no project. Raises VadError
+    for a name that cannot name files, an empty folder, a gap in the frame numbers, frames of different sizes, and
+    files that cannot be read or end early.
     """
-    _check_name(name, path)
+    check_name(name, path)
     try:
-        relative = path.absolute().relative_to(root.absolute()).as_posix()
+        place = path.absolute() if root is None else path.absolute().relative_to(root.absolute())
     except ValueError:
         raise VadError(f"{path}: must lie below {root.absolute()} (a symbolic link there will do)") from None
     fps = None
@@ -139,7 +139,7 @@ def probe_clip(
         frames += 1
     if not frames:
         raise VadError(f"clip {split}/{name} ({path}): the video has no frames")
-    return Clip(name, split, relative, frames, *first, fps=fps, anomalous=anomalous)
+    return Clip(name, split, place.as_posix(), frames, *first, fps=fps, anomalous=anomalous)
 
 
 def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
@@ -151,7 +151,10 @@ def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
     are not as many as the manifest says.
     """
     path, where = root / clip.path, f"clip {clip.key}"
-    frames = _images(path, where) if path.is_dir() else _video_images(path, where)
+    if path.is_dir():
+        frames = _decoded(_frame_files(path, where), where)
+    else:
+        frames = ((file, image) for file, _, image in _video_images(path, where))
     number = -1
     for number, (file, frame) in enumerate(frames):
         if number == clip.frames:
@@ -164,6 +167,49 @@ def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
         raise VadError(f"{where} ({path}): {number + 1} frames where {clip.frames} were indexed; {_PREPARE}")
 
 
+def read_footage(source: Path | Iterable[Path], name: str, fps: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield every frame of footage that was not indexed, with its time, decoded once, as it is asked for.
+
+    Args:
+        source: a video file, a folder of numbered images, or image files in their order, which may still be coming.
+        name: the clip's, for errors.
+        fps: frames per second of images. A video's frames have their own times.
+
+    Yields (seconds from the first frame, (H, W, 3) uint8 RGB). Raises VadError as `read_frames` does; that a file was
+    cut short is noticed at its end.
+    """
+    where, first, number = f"clip {name}", None, -1
+    if isinstance(source, Path) and not source.is_dir():
+        frames = _video_images(source, where)
+    else:
+        files = _frame_files(source, where) if isinstance(source, Path) else source
+        frames = ((file, count / fps, image) for count, (file, image) in enumerate(_decoded(files, where)))
+    for number, (file, time, frame) in enumerate(frames):
+        size = (frame.shape[1], frame.shape[0])
+        if size != (first := first or size):
+            raise _wrong_size(where, number, file, first, size)
+        yield time, frame
+    if number < 0:
+        raise VadError(f"{where}{f' ({source})' if isinstance(source, Path) else ''}: no frames")
+
+
+def claimed_length(path: Path, name: str) -> int | None:
+    """How many frames a video's header claims, or a folder has images; None where nothing says."""
+    where = f"clip {name}"
+    if path.is_dir():
+        return len(_frame_files(path, where))
+    with _open_video(path, where) as container:
+        stream = container.streams.video[0]
+        if stream.frames or not (stream.average_rate and container.duration):
+            return stream.frames or None
+        return round(float(stream.average_rate) * container.duration / av.time_base)
+
+
+def has_images(folder: Path) -> bool:
+    """Whether a folder holds images, so that it is one clip and not several."""
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
+
+
 _PREPARE = "if the footage was changed on purpose, run prepare again"
 
 
@@ -174,8 +220,8 @@ def _wrong_size(where: str, number: int, file: Path, expected: tuple[int, int], 
     )
 
 
-def _check_name(name: str, path: Path) -> None:
-    """Clip names become the file names of artefacts, on any system."""
+def check_name(name: str, path: Path) -> None:
+    """Clip names become the file names of artefacts, on any system. Raises VadError for one that cannot."""
     problem = None
     if not name or name.startswith(".") or name != name.strip():
         problem = "it is empty, or begins with a dot, or begins or ends with a space"
@@ -227,8 +273,8 @@ def _image_sizes(folder: Path, where: str) -> Iterator[tuple[Path, tuple[int, in
             yield file, image.size
 
 
-def _images(folder: Path, where: str) -> Iterator[tuple[Path, np.ndarray]]:
-    for number, file in enumerate(_frame_files(folder, where)):
+def _decoded(files: Iterable[Path], where: str) -> Iterator[tuple[Path, np.ndarray]]:
+    for number, file in enumerate(files):
         name = f"{where}: frame {number} ({file})"
         with _opened(file, name) as image:
             try:
@@ -322,10 +368,15 @@ def _video_frames(path: Path, where: str) -> Iterator[av.VideoFrame]:
 _REPLACE_VIDEO = "replace the file, or re-encode what is left of it"
 
 
-def _video_images(path: Path, where: str) -> Iterator[tuple[Path, np.ndarray]]:
-    for frame in _video_frames(path, where):
+def _video_images(path: Path, where: str) -> Iterator[tuple[Path, float, np.ndarray]]:
+    """The file, seconds from the first frame, and the pixels as they are shown."""
+    start = time = 0.0
+    for number, frame in enumerate(_video_frames(path, where)):
+        if frame.time is not None:
+            start = frame.time if number == 0 else start
+            time = frame.time - start
         image = frame.to_ndarray(format="rgb24")
-        yield path, np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
+        yield path, time, np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
 
 
 def _shown_size(frame: av.VideoFrame) -> tuple[int, int]:

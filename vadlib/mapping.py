@@ -5,6 +5,7 @@ killed finds there the clips it had finished; other settings or inputs have anot
 them. When every clip is done the folder is moved to where the stage's output belongs, or made into it.
 """
 
+import glob
 import hashlib
 import json
 import multiprocessing
@@ -90,10 +91,15 @@ def progress(total: int | None, label: str, unit: str, *, done: int = 0) -> tqdm
 
 
 def scratch_folder(output: Path, fingerprint: str) -> Path:
-    """Where unfinished work on `output` is kept; that of other fingerprints, which nothing can use, is removed."""
-    name = "-".join(output.parts)
-    scratch = SCRATCH / f"{name}-{fingerprint[:16]}"
-    for stale in SCRATCH.glob(f"{name}-*"):
+    """Where unfinished work on `output` is kept: below the current folder, for an absolute path beside it.
+
+    That of other fingerprints, which nothing can use, is removed.
+    """
+    base, name = SCRATCH, "-".join(output.parts)
+    if output.is_absolute():  # of no project: beside it, to be found whatever the current folder is
+        base, name = output.parent / SCRATCH, output.name
+    scratch = base / f"{name}-{fingerprint[:16]}"
+    for stale in base.glob(f"{glob.escape(name)}-*"):
         if stale != scratch and len(stale.name) == len(scratch.name):
             shutil.rmtree(stale)
     (scratch / "made").mkdir(parents=True, exist_ok=True)

@@ -239,6 +239,9 @@ class Dataset(Settings):
     )
     w_raw: float = Field(1.0, ge=0, description="w_r, weight of the standardised raw error")
     w_flow: float = Field(1.0, ge=0, description="w_m, weight of the standardised flow error")
+    threshold_quantile: Fraction = Field(
+        0.99, description="of normal training frames' scores: what scores higher is called anomalous"
+    )
 
     @model_validator(mode="after")
     def _something_scores(self) -> "Dataset":
@@ -279,7 +282,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise VadError(f"{path}: {_first_problem(error)}") from None
+        raise VadError(f"{path}: {first_problem(error)}") from None
 
 
 def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[Dataset, Compute]:
@@ -290,7 +293,7 @@ def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[Dataset, 
     return params.dataset[name], params.compute
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """One line for the first of pydantic's errors: the key, what is wrong, what is valid."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"

@@ -63,6 +63,8 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
                 f"expected cubes (M, {self._shape}) of {DTYPES[self._branch].__name__}, "
                 f"got {cubes.shape} of {cubes.dtype}"
             )
+        if not len(boxes):
+            return
         rows = (np.full(len(boxes), frame, np.int32), boxes.astype(np.float32), cubes)
         self._pending.append(rows if magnitude is None else (*rows, magnitude.astype(np.float32)))
         if sum(len(rows[0]) for rows in self._pending) >= BLOCK:
@@ -150,6 +152,7 @@ class CubeSet:
         clips: for each clip its raw shard and its flow shard (None: raw alone).
         max_cubes: take at most this many, in whole blocks drawn evenly over the clips by `seed`; None: all.
         seed: of the draw and of every epoch's order.
+        blocks: take these rows alone, each (index of the clip, first row, one past the last); None: all.
     """
 
     # 32 blocks of 32 cubes are 50 MB of both branches at the paper's sizes. Blocks are drawn from the whole set
@@ -157,10 +160,15 @@ class CubeSet:
     POOL = 32
 
     def __init__(
-        self, clips: Sequence[tuple[Shard, Shard | None]], *, max_cubes: int | None = None, seed: int = 0
+        self,
+        clips: Sequence[tuple[Shard, Shard | None]],
+        *,
+        max_cubes: int | None = None,
+        seed: int = 0,
+        blocks: Sequence[tuple[int, int, int]] | None = None,
     ) -> None:
         self._clips = list(clips)
-        blocks = []
+        every: list[tuple[int, int, int]] = []
         for index, (raw, flow) in enumerate(self._clips):
             count = len(raw)
             if flow is not None and not np.array_equal(raw.read("boxes"), flow.read("boxes")):
@@ -168,11 +176,12 @@ class CubeSet:
                     f"{raw.path} and {flow.path} hold cubes of different boxes ({count} and {len(flow)}); "
                     "run `dvc repro`"
                 )
-            blocks += [(index, start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+            every += [(index, start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
             raw.close()
             if flow is not None:
                 flow.close()
         self._seed = seed
+        blocks = every if blocks is None else list(blocks)
         if max_cubes is not None:
             order = np.random.default_rng([seed, 0xC0BE]).permutation(len(blocks))
             taken, total = [], 0

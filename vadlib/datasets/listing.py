@@ -20,7 +20,7 @@ def clip_name(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def probe_all(paths: list[Path], split: str, root: Path) -> list[Clip]:
+def probe_all(paths: list[Path], split: str, root: Path | None) -> list[Clip]:
     """Index clips, in this order. Raises VadError where two names are one on a disk that ignores case."""
     seen: dict[str, Path] = {}
     for path in paths:

@@ -18,7 +18,7 @@ from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
 from vadlib.scoring import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import Branch, Compute, Dataset
-from vadlib.shards import CubeSet
+from vadlib.shards import Batch, CubeSet
 from vadlib.tables import read_table, write_table
 
 
@@ -100,14 +100,21 @@ def clip_errors(
         eta: {branch: [np.empty(0, np.float32)] for branch in networks} for eta in settings.eta
     }
     for batch in cubes.in_order(size):
-        found = perturbed_errors(
-            networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.eta,
-            settings.model.p, settings.perturbation_loss, engine,
-        )  # fmt: skip
-        for eta, of_branch in found.items():
+        for eta, of_branch in batch_errors(networks, batch, settings, engine).items():
             for branch, error in of_branch.items():
-                errors[eta][branch].append(error.cpu().numpy())
+                errors[eta][branch].append(error)
     return {eta: {b: np.concatenate(parts) for b, parts in of_branch.items()} for eta, of_branch in errors.items()}
+
+
+def batch_errors(
+    networks: Mapping[Branch, nn.Module], batch: Batch, settings: Dataset, engine: Engine
+) -> dict[float, dict[Branch, np.ndarray]]:
+    """S_r and S_m of a batch's cubes, float32 (B,), perturbed with each eta."""
+    found = perturbed_errors(
+        networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.eta,
+        settings.model.p, settings.perturbation_loss, engine,
+    )  # fmt: skip
+    return {eta: {b: error.cpu().numpy() for b, error in of_branch.items()} for eta, of_branch in found.items()}
 
 
 def _cubes_of(part: Path, clip: Clip, eta: float) -> pd.DataFrame:
