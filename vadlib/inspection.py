@@ -129,7 +129,7 @@ class TopMoments(Generic[T]):
         self._of_clip: list[Moment[T]] = []
 
     def offer(self, clip: str, frame: int, score: float, hold: Callable[[], T]) -> None:
-        """Show the next frame of a clip, NaN without boxes; `hold` is called at once, if at all: what it makes is kept."""
+        """Show the next frame of a clip; its score is NaN without boxes. What `hold` makes is kept for a peak."""
         if not np.isfinite(score):
             return
         if self._candidate is not None and frame - self._candidate.frame > self._gap:

@@ -70,9 +70,9 @@ def _frames_of(places: Places, eta: float, clip: Clip) -> pd.DataFrame:
 def _threshold(path: Path, made_by: str) -> float:
     content = read_json(path, made_by)
     try:
-        return float(content["threshold"])
+        return float(content["value"])
     except (KeyError, TypeError, ValueError):
-        raise VadError(f"{path}: holds no number `threshold`; make it again with {made_by}") from None
+        raise VadError(f"{path}: holds no number `value`; make it again with {made_by}") from None
 
 
 def _counts(places: Places, manifest: Manifest, boxes: Sequence[np.ndarray]) -> dict[str, int]:

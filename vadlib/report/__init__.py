@@ -67,24 +67,26 @@ def write_report(path: Path, report: Report) -> None:
     write_text(path, render(report))
 
 
-def picture_around(frame: np.ndarray, box: Sequence[float], margin: float = 1.0, most: int = 360) -> np.ndarray:
-    """The part of a frame around a box, the box outlined: uint8 (h, w, 3), neither side over `most` px.
+def picture_around(frame: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """The part of a frame around a box, 3:2 where the frame has room for it, with the box outlined.
 
     Args:
         frame: uint8 (H, W, 3), RGB.
         box: xyxy, source pixels.
-        margin: what is shown on each side of the box, in its longer sides.
+
+    Returns uint8 (h, w, 3), its longer side 400 px.
     """
     height, width = frame.shape[:2]
     x1, y1, x2, y2 = whole_pixels(np.asarray(box, np.float32), width, height)
-    side = max(x2 - x1, y2 - y1)
-    around = round(side * margin) + 1
-    left, top = max(x1 - around, 0), max(y1 - around, 0)
-    part = np.ascontiguousarray(frame[top : y2 + around, left : x2 + around])
-    scale = most / max(part.shape[:2])
-    enlarge = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
-    part = cv2.resize(part, size, interpolation=enlarge)
+    # Twice the box and more is shown, so that one sees where it is.
+    tall = min(height, round(max(2.2 * (y2 - y1), 2.2 * (x2 - x1) / 1.5, height / 4)))
+    wide = min(width, round(1.5 * tall))
+    left = min(max((x1 + x2 - wide) // 2, 0), width - wide)
+    top = min(max((y1 + y2 - tall) // 2, 0), height - tall)
+    part = frame[top : top + tall, left : left + wide]
+    scale = 400 / max(tall, wide)
+    size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
+    part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     corners = [round(edge * scale) for edge in (x1 - left, y1 - top, x2 - left, y2 - top)]
     for colour, thickness in (((0, 0, 0), 4), ((255, 209, 0), 2)):
         cv2.rectangle(part, corners[:2], corners[2:], colour, thickness)

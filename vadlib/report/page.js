@@ -12,7 +12,7 @@
   };
   const narrow = () => window.innerWidth <= 560;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const number = (value, digits = 3) => (value === null ? "none" : value.toFixed(digits).replace("-", "−"));
+  const number = (value, digits = 2) => (value === null ? "none" : value.toFixed(digits).replace("-", "−"));
 
   function clock(seconds) {
     const whole = Math.floor(seconds / 60);
@@ -98,11 +98,11 @@
 
   function describe() {
     const clip = data.clips[state.clip];
-    byId("clip-title").textContent = clip.name;
+    byId("clip-title").textContent = `Clip ${clip.name}`;
     const at = state.frame === null ? null : data.anomalies.find((a) => a.clip === state.clip && a.frame === state.frame);
     byId("status").textContent = at
       ? `${place(clip, at.frame)} · score ${number(at.score)}`
-      : `${clip.frames.toLocaleString("en")} frames · highest score ${number(clip.highest)}`;
+      : `${clip.frames.toLocaleString("en")} frames · peak ${number(clip.highest)}`;
     for (const row of document.querySelectorAll("#clips tbody tr")) {
       if (Number(row.dataset.clip) === state.clip) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
@@ -158,7 +158,7 @@
       },
     ], layout({
       xaxis: { ...rates, title: "false positive rate" }, yaxis: { ...rates, title: "true positive rate" },
-      margin: { l: 56, r: 12, t: 12, b: 44 },
+      margin: { l: 56, r: 28, t: 12, b: 44 },
     }), small);
     const { edges, normal, anomalous } = data.histogram;
     const middle = edges.slice(1).map((edge, i) => (edge + edges[i]) / 2);
@@ -169,7 +169,7 @@
     });
     Plotly.react(byId("histogram"), [bars(normal, "normal", colour("normal")), bars(anomalous, "anomalous", colour("anomalous"))], layout({
       barmode: "overlay", bargap: 0, xaxis: { title: "anomaly score", zeroline: false, fixedrange: true },
-      yaxis: { title: "share of such frames", tickformat: ".0%", fixedrange: true }, shapes: thresholdLine(true),
+      yaxis: { title: "share of the frames", tickformat: ".0%", fixedrange: true }, shapes: thresholdLine(true),
       margin: { l: 56, r: 12, t: 12, b: 44 },
     }), small);
   }
@@ -191,6 +191,7 @@
     drawCurve(curve.layout?.xaxis?.range?.slice());
     drawRest();
   };
+  if (narrow()) document.querySelectorAll(".card:not(:first-child) details").forEach((details) => (details.open = false));
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   show(0);
   curve.on("plotly_click", ({ points }) => seek(frameOf(data.clips[state.clip], points[0].pointIndex)));

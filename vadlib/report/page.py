@@ -24,6 +24,7 @@ BINS = 40
 """Of the histograms."""
 
 _PROTOCOLS = {
+    "raw": "raw (headline)",
     "median_17": "median filter, 17 frames (HF2-VAD)",
     "gaussian_3": "Gaussian filter, sigma 3 frames (AI-VAD on Ped2 and Avenue)",
     "gaussian_7": "Gaussian filter, sigma 7 frames (AI-VAD on ShanghaiTech)",
@@ -103,7 +104,7 @@ def _hash(code: str) -> str:
 
 
 def _score(value: float | None) -> str:
-    return "none" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
+    return "none" if value is None or not np.isfinite(value) else f"{value:.2f}".replace("-", "−")
 
 
 def _percent(value: float | None) -> str:
@@ -196,10 +197,11 @@ def _lead(report: Report, all_labelled: bool) -> str:
     if not any(clip.labels is not None for clip in report.clips):
         parts = [f"{clips}, {frames:,} frames, without labels."]
     if report.metrics:
-        parts.append("Protocol: micro (the frames of all clips pooled), raw.")
+        parts.append("Protocol: micro, the frames of all clips pooled.")
     parts.append("Scores are raw: no smoothing over time, no normalisation by clip.")
     if report.eta is not None:
-        parts.append(f"Cubes were perturbed by eta = {report.eta:g} before scoring." if report.eta else "No perturbation.")
+        perturbed = f"Cubes were perturbed by eta = {report.eta:g} before scoring."
+        parts.append(perturbed if report.eta else "Cubes were not perturbed.")
     return " ".join(parts)
 
 
@@ -230,10 +232,16 @@ def _metric_tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     areas = metrics.get("auroc", {})
     known = [
         ("AUROC, micro", areas.get("micro"), _interval(metrics, "auroc", "micro")),
-        ("AUROC, macro", areas.get("macro"), _interval(metrics, "auroc", "macro") or "mean of the clips' own"),
+        ("AUROC, macro", areas.get("macro"), _interval(metrics, "auroc", "macro")),
         ("average precision", metrics.get("average_precision"), _interval(metrics, "average_precision")),
-        ("equal error rate", metrics.get("equal_error_rate"), _interval(metrics, "equal_error_rate") or "lower is better"),
+        (
+            "equal error rate",
+            metrics.get("equal_error_rate"),
+            _interval(metrics, "equal_error_rate"),
+        ),
         ("AUROC of the untrained floor", areas.get("floor"), "largest mean flow in a box"),
+        ("RBDC", metrics.get("rbdc"), _interval(metrics, "rbdc")),
+        ("TBDC", metrics.get("tbdc"), _interval(metrics, "tbdc")),
     ]
     return [_tile(label, f"{100 * value:.1f} %", note) for label, value, note in known if value is not None]
 
@@ -249,21 +257,24 @@ def _interval(metrics: Mapping[str, Any], *keys: str) -> str:
 def _protocols(metrics: Mapping[str, Any] | None) -> list[dict[str, str]]:
     if not metrics or metrics.get("auroc", {}).get("micro") is None:
         return []
-    rows = {"raw (headline)": metrics["auroc"]}
-    rows |= {_PROTOCOLS.get(name, name): found for name, found in metrics.get("smoothed", {}).items()}
+    rows = [{"protocol": "raw", **metrics["auroc"]}, *metrics.get("protocols", ())]
     return [
-        {"name": name, "micro": _percent(found.get("micro")), "macro": _percent(found.get("macro"))}
-        for name, found in rows.items()
+        {
+            "name": _PROTOCOLS.get(row["protocol"], row["protocol"]),
+            "micro": _percent(row["micro"]),
+            "macro": _percent(row["macro"]),
+        }
+        for row in rows
     ]
 
 
 def _clip_table(report: Report, labelled: Sequence[ReportClip]) -> tuple[list[str], list[dict[str, Any]]]:
     """Headings, and for each clip its name and its cells: text to read and a number to sort by."""
-    columns = ["clip", "frames", "highest"]
+    columns = ["clip", "frames", "peak"]
     if report.threshold is not None:
         columns.append("above")
     if labelled:
-        columns += ["anomalous", "AUROC"]
+        columns += ["labelled", "AUROC"]
     ranked = rank_empty_frames_last([clip.scores for clip in report.clips])
     rows = []
     for clip, scores in zip(report.clips, ranked, strict=True):
@@ -293,9 +304,9 @@ def _macro_note(report: Report, labelled: Sequence[ReportClip]) -> str:
     one_class = sum(clip.labels.all() or not clip.labels.any() for clip in labelled)
     notes = []
     if report.threshold is not None:
-        notes.append("above: share of frames above the threshold.")
+        notes.append(f"above: share of frames above the threshold{';' if labelled else '.'}")
     if labelled:
-        notes.append("anomalous: share of frames labelled so. AUROC in per cent.")
+        notes.append("labelled: share labelled anomalous. AUROC in per cent.")
     if one_class:
         notes.append("A clip that is all normal or all anomalous has none.")
     text = " ".join(notes)
@@ -307,8 +318,8 @@ def _card(anomaly: Anomaly, clip: ReportClip, threshold: float | None) -> dict[s
     if clip.labels is not None:
         kind = "anomalous" if clip.labels[anomaly.frame] else "normal"
         badges.append({"kind": kind, "text": f"labelled {kind}"})
-    if threshold is not None:
-        badges.append({"kind": "plain", "text": "above threshold" if anomaly.score > threshold else "below threshold"})
+    if threshold is not None and anomaly.score <= threshold:
+        badges.append({"kind": "plain", "text": "below threshold"})
     height, width = anomaly.picture.shape[:2]
     rows, note = card_views(anomaly.view) if anomaly.view is not None else ([], "")
     return {
