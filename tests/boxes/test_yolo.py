@@ -161,6 +161,22 @@ def test_pt_file_of_ultralytics_is_read(tiny, tmp_path):
     assert len(ours) > 0
 
 
+def test_onnx_export_gives_the_same_boxes(tiny, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = yolo._from_safetensors(tiny, yolo._ultralytics())
+    model.model[-1].export = True
+    names = {"input_names": ["images"], "output_names": ["output0"]}
+    torch.onnx.export(model, torch.zeros(1, 3, 64, 96), tmp_path / "tiny.onnx", dynamo=False, **names)
+    content = onnx.load(tmp_path / "tiny.onnx")
+    onnx.helper.set_model_props(content, {"task": "detect", "imgsz": "[64, 96]", "names": "{0: 'a'}", "stride": "32"})
+    onnx.save(content, tmp_path / "tiny.onnx")
+    frames, settings = noise(1, 64, 96), {"confidence": 0.0, "image_size": 96}
+    ours, theirs = (detector(p, **settings)(CLIP, 0, frames)[0] for p in (tiny, tmp_path / "tiny.onnx"))
+    assert np.abs(ours.xyxy - theirs.xyxy).max() < 0.001
+    assert len(ours) > 0
+
+
 class Touch:
     """Unpickled, it would leave a file."""
 
@@ -212,7 +228,7 @@ def test_openvino_folder_without_its_files_is_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("x_openvino_model", r"pip install 'vadlib\[openvino\]'"), ("x.onnx", "pip install onnxruntime")],
+    [("x_openvino_model", r"pip install 'vadlib\[openvino\]'"), ("x.onnx", r"pip install 'vadlib\[onnx\]'")],
 )
 def test_missing_runtime_says_what_to_install(tmp_path, monkeypatch, name, advice):
     monkeypatch.setattr(yolo.importlib.util, "find_spec", lambda package: None)

@@ -111,7 +111,7 @@ def _ultralytics() -> Any:
         raise VadError("detector.kind: yolo needs ultralytics (AGPL-3.0): pip install ultralytics-opencv-headless")
     folder = tempfile.mkdtemp(prefix="vadlib-ultralytics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true"}
+    wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
     before, threads = {name: os.environ.get(name) for name in wanted}, cv2.getNumThreads()
     open_image = Image.open
     os.environ.update(wanted)
@@ -124,7 +124,7 @@ def _ultralytics() -> Any:
         os.environ.update({name: value for name, value in before.items() if value is not None})
         for name in (name for name, value in before.items() if value is None):
             del os.environ[name]
-    checks.AUTOINSTALL = False
+    checks.AUTOINSTALL = False  # where ultralytics was imported before, too
     if not (hasattr(tasks, "SAFE_LOAD") and tasks._SafeLoad.SUPPORTED):
         raise VadError(
             "ultralytics is too old to load weights without running code in them: "
@@ -174,7 +174,7 @@ def yolo_weights(weights: Path) -> Path:
 
 def _check_kind(weights: Path) -> None:
     """Raises VadError where the format is unknown, or its runtime is not installed."""
-    needs = {".pt": None, ".safetensors": None, ".onnx": ("onnxruntime", "pip install onnxruntime")}
+    needs = {".pt": None, ".safetensors": None, ".onnx": ("onnxruntime", "pip install 'vadlib[onnx]'")}
     if weights.name.endswith("_openvino_model"):
         needed = ("openvino", "pip install 'vadlib[openvino]'")
     elif weights.suffix in needs:
