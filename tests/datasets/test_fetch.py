@@ -172,6 +172,12 @@ def test_a_server_that_hangs_up_is_asked_again(offer, server, tmp_path):
     assert _files(tmp_path / "mini") == UNPACKED
 
 
+def test_a_server_that_never_answers_is_given_up_and_nothing_is_said_to_be_kept(offer, server, tmp_path):
+    server.faults = ["hang up"] * fetching.TRIES
+    _refused(tmp_path, r"no answer \(.*\), 5 times; try later, or visit http://mini\.example/page")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_a_server_without_ranges_sends_it_all_again(offer, server, tmp_path):
     server.ranges = False
     server.faults = [100]
@@ -204,7 +210,7 @@ def test_a_dead_link_names_the_page_and_the_layout(offer, server, tmp_path, code
 def test_a_server_that_is_gone_names_the_page(offer, tmp_path, monkeypatch):
     archive = Archive("http://127.0.0.1:9/mini.zip", "0", {"a": ""})  # port 9, discard: nothing answers
     monkeypatch.setitem(BENCHMARKS, "mini", Benchmark("http://mini.example/page", "Train/, Test/", (archive,)))
-    _refused(tmp_path, r"cannot be reached .*; visit http://mini\.example/page")
+    _refused(tmp_path, r"cannot be reached .*; check the connection, or visit http://mini\.example/page")
 
 
 def test_a_wrong_checksum_removes_what_came(offer, tmp_path):

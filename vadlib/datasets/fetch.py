@@ -141,13 +141,15 @@ def _download(archive: Archive, scratch: Path, by_hand: str) -> Path:
         except urllib.error.HTTPError as error:
             raise VadError(f"{archive.url}: {error.code} {error.reason}; {by_hand}") from None
         except urllib.error.URLError as error:
-            raise VadError(f"{archive.url}: cannot be reached ({error.reason}); {by_hand}") from None
+            advice = f"check the connection, or {by_hand}"
+            raise VadError(f"{archive.url}: cannot be reached ({error.reason}); {advice}") from None
         if not problem:
             break
     else:
-        raise VadError(
-            f"{archive.url}: {problem}, {TRIES} times; what came is kept: run the same command again to go on"
-        )
+        advice = f"try later, or {by_hand}"
+        if partial.exists():
+            advice = "what came is kept: run the same command again to go on"
+        raise VadError(f"{archive.url}: {problem}, {TRIES} times; {advice}")
     if (found := sha256(partial)) != archive.sha256:
         partial.unlink()
         raise VadError(
