@@ -35,10 +35,11 @@ def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
 
 
 def test_settings_lists_every_key_with_its_default():
-    table = vad("settings").output
-    assert "| `dataset.<data set>.model.widths` | `[32, 64, 128]` |" in table
-    assert "| `compute.precision` | `auto` |" in table
-    assert "street.seed" in table
+    page = vad("settings").output
+    assert "## `dataset.<data set>.source.street`" in page
+    widths = "| `widths` | `[32, 64, 128]` | channels | encoder widths; the last is d | paper IV-B |"
+    assert widths in page.split("## `dataset.<data set>.model`")[1].split("## ")[0]
+    assert "| `precision` | `auto` | `auto` `fp32` `bf16` |" in page.split("## `compute`")[1].split("## ")[0]
 
 
 def test_check_data_says_what_is_missing(tmp_path, monkeypatch):

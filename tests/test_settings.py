@@ -5,7 +5,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 from vadlib.errors import VadError
-from vadlib.settings import Compute, Dataset, Params, _group_of, load_dataset, load_params, reference
+from vadlib.settings import Compute, Dataset, _group_of, load_dataset, load_params, reference
 
 
 def params(tmp_path, mine=None, **top):
@@ -161,16 +161,18 @@ def test_numbers_may_be_written_as_yaml_has_them(tmp_path):
     assert (settings.eta, settings.w_raw, settings.training.adam_eps) == ((0.002,), 1.0, 1e-7)
 
 
-def test_every_setting_has_a_description_and_a_row_in_the_reference():
-    table = reference(Params)
+def test_every_setting_has_a_meaning_and_a_row_in_the_reference():
+    sections = {part.split("`")[0]: part for part in reference().split("## `")}
 
     def check(group, place):
         for name, field in group.model_fields.items():
             inner = _group_of(field.annotation)
             if inner is not None:
-                check(inner, f"{place}{name}.")
+                check(inner, f"{place}.{name}")
             else:
-                assert field.description, f"{place}{name}"
-                assert f"| `dataset.<data set>.{place}{name}` |" in table
+                assert field.description, f"{place}.{name}"
+                assert f"| `{name}` |" in sections[place]
 
-    check(Dataset, "")
+    check(Dataset, "dataset.<data set>")
+    check(Compute, "compute")
+    assert "| `datasets` | `required` |" in reference()

@@ -1,13 +1,14 @@
 """The console script `vad`, also `python -m vadlib`: what is not a stage of the pipeline."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from vadlib.commands import friendly
-from vadlib.settings import Branch, Params, load_dataset, reference
+from vadlib.commands import DatasetName, friendly
+from vadlib.settings import Branch, load_dataset, reference
 
 app = typer.Typer(
     help="Video anomaly detection by object-level reconstruction. The pipeline itself is run by `dvc repro`.",
@@ -58,9 +59,100 @@ def fetch(
     download(dataset, folder or Path("data") / dataset)
 
 
+def evaluate(
+    scores: Annotated[Path, typer.Argument(help="CSV (clip,frame,score), .npy of all frames, or a folder of .npy.")],
+    dataset: DatasetName,
+    name: Annotated[str | None, typer.Option(help="What to call the system; the file's name if not given.")] = None,
+) -> Mapping[str, int]:
+    """Evaluate another system's frame scores of a prepared data set, and print them beside this project's."""
+    from vadlib.pipeline.evaluate import evaluate_external
+    from vadlib.pipeline.places import Places
+
+    return evaluate_external(Places.of(dataset), scores, scores.stem if name is None else name)
+
+
+YoloWeights = Annotated[
+    Path | None,
+    typer.Option("--detector-weights", help="A YOLO's weights (.pt, .onnx, OpenVINO) instead of the model's detector."),
+]
+
+
+def score(
+    videos: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="VIDEO...",
+            help="Videos, folders of numbered images, folders of either, image files in order; `-`: paths on standard "
+            "input, one a line, as they come.",
+        ),
+    ],
+    model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
+    output: Annotated[
+        Path, typer.Option(help="The folder for what is found; of several clips each gets its own in it.")
+    ],
+    threshold: Annotated[
+        float | None, typer.Option(help="Call frames above it anomalous; the model's if absent.")
+    ] = None,
+    detector_weights: YoloWeights = None,
+    fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
+) -> Mapping[str, int]:
+    """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each."""
+    import time
+    from dataclasses import replace
+
+    from vadlib.package import read_package
+    from vadlib.score_footage import find_footage, is_single, listed_paths, score_footage
+    from vadlib.settings import Compute
+    from vadlib.streaming import make_scorer
+
+    package = read_package(model)
+    scorer = make_scorer(package, Compute(), detector_weights)
+    limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
+    counts: Counter[str] = Counter()
+    started = time.monotonic()
+    try:
+        for footage in find_footage(listed_paths(videos)):
+            folder = output if is_single(videos) else output / footage.name
+            counts += score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet)
+            counts["clips"] += 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
+    if not counts["clips"]:
+        raise VadError("no footage was named")
+    return {
+        "clips": counts.pop("clips"),
+        **counts,
+        "frames/s": round(counts["frames"] / (time.monotonic() - started), 1),
+    }
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="Normal videos, or folders of numbered images, one for each clip.")],
+    output: Annotated[Path, typer.Option(help="The model folder to make.")],
+    settings: Annotated[
+        str | None,
+        typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
+    ] = None,
+    detector_weights: YoloWeights = None,
+) -> Mapping[str, int]:
+    """Learn what is normal from a folder of videos. Killed, the same command goes on where it was."""
+    from vadlib.pipeline.places import Places
+    from vadlib.settings import OWN_FOOTAGE, Compute, load_group
+    from vadlib.train_footage import train_on_footage
+
+    chosen, compute, weights = OWN_FOOTAGE, Compute(), None
+    if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
+        chosen = load_group(Path(settings))
+    elif settings is not None:
+        chosen, compute = load_dataset(settings)
+        weights = Places.of(settings).weights
+    return train_on_footage(folder, output, chosen, compute, weights=weights, yolo=detector_weights)
+
+
 def settings() -> None:
-    """Print every setting of params.yaml with its default and meaning, as a Markdown table."""
-    print(reference(Params))
+    """Print every setting of params.yaml with its default, unit, meaning and source, as Markdown."""
+    print(reference())
 
 
 def print_table(rows: list[dict[str, object]]) -> None:
@@ -71,7 +163,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-for function in (import_checkpoint, check_data, fetch, settings):
+for function in (import_checkpoint, check_data, fetch, evaluate, settings):
     app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
 
 

@@ -1,12 +1,13 @@
 """`params.yaml` as validated settings. Every default lives here and nowhere else.
 
 Defaults are the paper's (STATE, ICDM 2022, section IV-B) where it names a value, else the authors'
-public code, else this project's choice; each field's description says which. `params.yaml` spells every
+public code, else this project's choice; each field says which. `params.yaml` spells every
 key out, so that `dvc params diff` speaks of all of them.
 """
 
+import inspect
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -25,6 +27,11 @@ from vadlib.errors import VadError
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
 SPLITS = ("training", "testing")
+
+
+def setting(default: Any, meaning: str, *, unit: str = "", source: str = "", **limits: Any) -> Any:
+    """A field of settings. `source` is what the default follows; empty: this project's choice."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit, "source": source}, **limits)
 
 
 class Settings(BaseModel):
@@ -51,24 +58,24 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Street(Settings):
     """The embedded street scene (layouts `synthetic`): how much of it is rendered, and from which seed."""
 
-    seed: int = Field(1, ge=0, description="seed of the whole data set")
-    size: Pair = Field((320, 224), description="frame width and height, px; multiples of 32")
-    fps: int = Field(25, ge=1, description="frames per second written into the video files")
-    training_clips: int = Field(8, ge=1, description="clips of normal footage")
-    testing_clips: int = Field(10, ge=1, description="clips with anomalies")
-    clip_frames: int = Field(150, ge=8, description="frames of each clip")
-    walkers: int = Field(4, ge=1, description="walkers in view at a time, about")
+    seed: int = setting(1, "seed of the whole data set", ge=0)
+    size: Pair = setting((320, 224), "frame width and height; multiples of 32", unit="px")
+    fps: int = setting(25, "frame rate written into the video files", unit="frames per second", ge=1)
+    training_clips: int = setting(8, "clips of normal footage", unit="clips", ge=1)
+    testing_clips: int = setting(10, "clips with anomalies", unit="clips", ge=1)
+    clip_frames: int = setting(150, "length of each clip", unit="frames", ge=8)
+    walkers: int = setting(4, "walkers in view at a time, about", ge=1)
 
 
 class Source(Settings):
     """Where a data set's clips and labels come from."""
 
-    layout: Literal["synthetic", "frames", "ucsd", "avenue", "shanghaitech", "videos"] = Field(
-        "frames", description="folder layout below data/<data set>"
+    layout: Literal["synthetic", "frames", "ucsd", "avenue", "shanghaitech", "videos"] = setting(
+        "frames", "folder layout below `data/<data set>`"
     )
-    street: Street | None = Field(None, description="the rendered street; only with layout `synthetic`")
-    expected_frames: Pair | None = Field(
-        None, description="known totals of training and testing frames; a difference is an error"
+    street: Street | None = setting(None, "the rendered street; only with layout `synthetic`")
+    expected_frames: Pair | None = setting(
+        None, "known totals of training and testing frames; a difference is an error", unit="frames"
     )
 
     @model_validator(mode="after")
@@ -81,32 +88,35 @@ class Source(Settings):
 class Detector(Settings):
     """Appearance boxes, then motion boxes for what they missed (paper III-A; VEC's rules)."""
 
-    kind: Literal["yolo", "torchvision", "motion", "import"] = Field(
-        "yolo", description="where appearance boxes come from; `motion` has none"
+    kind: Literal["yolo", "torchvision", "motion", "import"] = setting(
+        "yolo", "where appearance boxes come from; `motion` has none"
     )
-    weights: str | None = Field(
-        "yolo11n.pt", description="file or folder below weights/<data set>; for `torchvision` a model name"
+    weights: str | None = setting(
+        "yolo11n.pt", "file or folder below `weights/<data set>`; for `torchvision` a model name"
     )
-    boxes: str | None = Field(
-        None,
-        description="with `import`: files below data/<data set>; `{split}`: training or train, testing or test",
+    boxes: str | None = setting(
+        None, "with `import`: files below `data/<data set>`; `{split}`: training or train, testing or test"
     )
-    imported_with_motion: bool = Field(
-        False, description="imported boxes already hold motion boxes: no rule is applied, none are added"
+    imported_with_motion: bool = setting(
+        False, "imported boxes already hold motion boxes: no rule is applied, none are added"
     )
-    image_size: int = Field(640, ge=32, description="longer side the detector works at, px")
-    confidence: Fraction = Field(0.5, description="a detection needs more than this (VEC)")
-    min_area: int = Field(100, ge=1, description="least box area, px², sides counted +1 (VEC)")
-    max_cover: Fraction = Field(
-        0.6, description="a box covered by a larger one by more than this share of itself is dropped (VEC)"
+    image_size: int = setting(640, "longer side the detector works at", unit="px", ge=32)
+    confidence: Fraction = setting(0.5, "a detection needs more than this", unit="0 to 1", source="VEC")
+    min_area: int = setting(100, "least box area, sides counted +1", unit="px²", source="VEC", ge=1)
+    max_cover: Fraction = setting(
+        0.6, "a box covered by a larger one by more than this share of itself is dropped", unit="0 to 1", source="VEC"
     )
-    motion: bool = Field(True, description="add motion boxes for what the detector missed")
-    motion_threshold: int = Field(18, ge=0, le=510, description="binary threshold, grey levels (VEC)")
-    motion_kernel: Annotated[int, AfterValidator(_odd)] = Field(
-        3, ge=1, description="side of the Gaussian kernel, px, odd (VEC)"
+    motion: bool = setting(True, "add motion boxes for what the detector missed", source="VEC")
+    motion_threshold: int = setting(
+        18, "a pixel moves where it changes by more than this", unit="grey levels", source="VEC", ge=0, le=510
     )
-    motion_min_area: int = Field(100, ge=1, description="least area of a motion box, px² (VEC)")
-    grow: int = Field(2, ge=0, description="px a motion box, and a box blanked out before it, grows by (VEC)")
+    motion_kernel: Annotated[int, AfterValidator(_odd)] = setting(
+        3, "side of the Gaussian kernel before it, odd", unit="px", source="VEC", ge=1
+    )
+    motion_min_area: int = setting(100, "least area of a motion box", unit="px²", source="VEC", ge=1)
+    grow: int = setting(
+        2, "what a motion box, and a box blanked out before it, grows by on every side", unit="px", source="VEC", ge=0
+    )
 
     @model_validator(mode="after")
     def _kind_has_its_file(self) -> "Detector":
@@ -120,14 +130,15 @@ class Detector(Settings):
 class Flow(Settings):
     """Dense optical flow t -> t+1, px per frame. The paper's is FlowNet 2.0; the default needs no weights."""
 
-    kind: Literal["dis", "raft_small", "raft_large", "import"] = Field("dis", description="estimator")
-    preset: Literal["ultrafast", "fast", "medium"] = Field("medium", description="with `dis`: OpenCV's preset")
-    size: Pair | None = Field(
-        None, description="working width and height, px; vectors are rescaled. null: the frames' own"
+    kind: Literal["dis", "raft_small", "raft_large", "import"] = setting(
+        "dis", "estimator; the paper's FlowNet 2.0 is not among them"
     )
-    fields: str | None = Field(
-        None,
-        description="with `import`: folder below data/<data set>, one field a frame, `{split}/{clip}` inside",
+    preset: Literal["ultrafast", "fast", "medium"] = setting("medium", "with `dis`: OpenCV's preset")
+    size: Pair | None = setting(
+        None, "working width and height; vectors are rescaled. null: the frames' own", unit="px"
+    )
+    fields: str | None = setting(
+        None, "with `import`: folder below `data/<data set>`, one field a frame, `{split}/{clip}` inside"
     )
 
     @model_validator(mode="after")
@@ -140,8 +151,12 @@ class Flow(Settings):
 class Cube(Settings):
     """The spatio-temporal context cube, STCC (paper III-A)."""
 
-    context: int = Field(3, ge=0, le=16, description="T: frames before and after; L = 2T+1 (paper IV-B)")
-    patch: int = Field(32, ge=8, le=256, multiple_of=4, description="H = W, px; two poolings by 2 (paper IV-B)")
+    context: int = setting(
+        3, "T, before and after; a cube has L = 2T+1", unit="frames", source="paper IV-B", ge=0, le=16
+    )
+    patch: int = setting(
+        32, "H = W of a patch; a multiple of 4", unit="px", source="paper IV-B", ge=8, le=256, multiple_of=4
+    )
 
     @property
     def length(self) -> int:
@@ -152,21 +167,22 @@ class Cube(Settings):
 class Model(Settings):
     """STATE (paper III-B), or a baseline of the same widths."""
 
-    kind: Literal["state", "conv_ae", "convlstm_ae", "unet"] = Field("state", description="architecture")
-    widths: Annotated[tuple[int, int, int], BeforeValidator(_tuple)] = Field(
-        (32, 64, 128), description="encoder widths; the last is d (paper IV-B)"
+    kind: Literal["state", "conv_ae", "convlstm_ae", "unet"] = setting("state", "architecture")
+    widths: Annotated[tuple[int, int, int], BeforeValidator(_tuple)] = setting(
+        (32, 64, 128), "encoder widths; the last is d", unit="channels", source="paper IV-B"
     )
-    layers: int = Field(3, ge=0, le=32, description="N, attention layers (paper IV-B)")
-    heads: int = Field(4, ge=1, description="H; divides d (paper IV-B)")
-    slope: Fraction = Field(0.2, description="of every LeakyReLU (authors; the paper names none)")
-    head_input: Literal["all", "slice"] = Field(
-        "all", description="channels a head sees: all d (paper, eq. 1) or its own d/H (authors)"
+    layers: int = setting(3, "N, attention layers", source="paper IV-B", ge=0, le=32)
+    heads: int = setting(4, "H, attention heads; divides d", source="paper IV-B", ge=1)
+    slope: Fraction = setting(0.2, "of every LeakyReLU; the paper names none", source="authors")
+    head_input: Literal["all", "slice"] = setting(
+        "all", "channels a head sees: all d (paper) or its own d/H (authors)", source="paper eq. (1)"
     )
-    positional: Literal["stack", "shared"] = Field(
+    positional: Literal["stack", "shared"] = setting(
         "stack",
-        description="positional encoding: (L, d) in each stack (paper) or one (L, d/H) for all (authors)",
+        "positional encoding: (L, d) in each stack (paper) or one (L, d/H) for all (authors)",
+        source="paper III-B2 c",
     )
-    p: float = Field(2.0, ge=1, description="p of the norm, in loss and score (paper IV-B)")
+    p: float = setting(2.0, "p of the norm, in loss and score", source="paper IV-B", ge=1)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "Model":
@@ -183,29 +199,27 @@ class Model(Settings):
 class Training(Settings):
     """Paper III-C and IV-B."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training cubes (paper IV-B)")
-    batch: int = Field(128, ge=1, description="cubes a step (authors)")
-    lr: float = Field(0.001, gt=0, description="Adam's learning rate (paper IV-B)")
-    adam_eps: float = Field(0.0000001, gt=0, description="Adam's epsilon (paper IV-B)")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="learning rate over the run (authors: constant)"
+    epochs: int = setting(20, "passes over the training cubes", unit="epochs", source="paper IV-B", ge=1)
+    batch: int = setting(128, "cubes a step", unit="cubes", source="authors", ge=1)
+    lr: float = setting(0.001, "Adam's learning rate", source="paper IV-B", gt=0)
+    adam_eps: float = setting(0.0000001, "Adam's epsilon", source="paper IV-B", gt=0)
+    schedule: Literal["constant", "cosine"] = setting("constant", "learning rate over the run", source="authors")
+    max_cubes: int | None = setting(
+        None, "train on at most this many, drawn evenly by the seed; null: all", unit="cubes", ge=1
     )
-    max_cubes: int | None = Field(
-        None, ge=1, description="train on at most this many cubes, drawn evenly by the seed; null: all"
-    )
-    seed: int = Field(0, ge=0, description="of weights and data order")
-    checkpoint_seconds: float = Field(60.0, gt=0, description="at most this long is lost to a kill, s")
+    seed: int = setting(0, "of weights and data order", ge=0)
+    checkpoint_seconds: float = setting(60.0, "at most this long is lost to a kill", unit="s", gt=0)
 
 
 class Compute(Settings):
     """How, not what: precision and cores."""
 
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of the networks; `auto`: bf16 where the processor multiplies it natively"
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "of the networks; `auto`: bf16 where the processor multiplies it natively"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU where there is one")
-    workers: int = Field(2, ge=1, le=256, description="clips worked on at a time in detect, flow and build")
-    score_batch: int = Field(32, ge=1, description="cubes scored at a time; changes no score beyond rounding")
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "`auto`: a GPU where there is one")
+    workers: int = setting(2, "clips worked on at a time in detect, flow and build", unit="processes", ge=1, le=256)
+    score_batch: int = setting(32, "scored at a time; changes no score beyond rounding", unit="cubes", ge=1)
 
 
 def _etas(value: Any) -> Any:
@@ -226,21 +240,24 @@ class Dataset(Settings):
     cube: Cube = Cube()
     model: Model = Model()
     training: Training = Training()
-    eta: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], BeforeValidator(_etas)] = Field(
+    eta: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], BeforeValidator(_etas)] = setting(
         (0.002,),
-        description="perturbation magnitude, eq. (2); of a list the first is the headline (paper: Avenue)",
+        "perturbation magnitude, eq. (2); of a list the first is the headline",
+        unit="of pixels in [0, 1]",
+        source="paper IV-B, Avenue",
     )
-    perturbation_loss: Literal["sum", "mean"] = Field(
+    perturbation_loss: Literal["sum", "mean"] = setting(
         "sum",
-        description="eq. (2)'s loss over a cube's elements: sum (paper) or mean of each branch (authors)",
+        "eq. (2)'s loss over a cube's elements: sum (paper) or mean of each branch (authors)",
+        source="paper eq. (2)",
     )
-    branches: Literal["both", "raw", "flow"] = Field(
-        "both", description="the branches that perturb and score (paper: both)"
+    branches: Literal["both", "raw", "flow"] = setting(
+        "both", "the branches that perturb and score", source="paper III-E"
     )
-    w_raw: float = Field(1.0, ge=0, description="w_r, weight of the standardised raw error")
-    w_flow: float = Field(1.0, ge=0, description="w_m, weight of the standardised flow error")
-    threshold_quantile: Fraction = Field(
-        0.99, description="of normal training frames' scores: what scores higher is called anomalous"
+    w_raw: float = setting(1.0, "w_r, weight of the standardised raw error", source="paper IV-B, ShanghaiTech", ge=0)
+    w_flow: float = setting(1.0, "w_m, weight of the standardised flow error", source="paper IV-B", ge=0)
+    threshold_quantile: Fraction = setting(
+        0.99, "of normal training frames' scores: what scores higher is called anomalous", unit="0 to 1"
     )
 
     @model_validator(mode="after")
@@ -259,7 +276,7 @@ class Dataset(Settings):
 class Params(Settings):
     """All of `params.yaml`."""
 
-    datasets: Annotated[tuple[str, ...], BeforeValidator(_tuple)]
+    datasets: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = setting(..., "those that a bare `dvc repro` runs")
     compute: Compute = Compute()
     dataset: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], Dataset]
 
@@ -271,18 +288,39 @@ class Params(Settings):
         return self
 
 
+OWN_FOOTAGE = Dataset(
+    source=Source(layout="videos"),
+    detector=Detector(confidence=0.25, min_area=400, motion_kernel=5, motion_min_area=400),
+    model=Model(widths=(16, 32, 64)),
+    training=Training(epochs=5, batch=64, schedule="cosine", max_cubes=20_000),
+)
+"""What `vad train` learns own footage with unless told otherwise: half the paper's widths and a part of the cubes, so
+that a machine without a GPU is done within hours; a COCO YOLO's boxes, and motion's for what it misses."""
+
+
+def load_group(path: Path) -> Dataset:
+    """A data set's settings from a YAML file that holds them alone. Raises VadError as `load_params` does."""
+    try:
+        return Dataset.model_validate(_read_yaml(path))
+    except ValidationError as error:
+        raise VadError(f"{path}: {first_problem(error, within=('dataset', path.stem))}") from None
+
+
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check the whole file. Raises VadError naming the key, what was expected and what was found."""
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return Params.model_validate(_read_yaml(path))
+    except ValidationError as error:
+        raise VadError(f"{path}: {first_problem(error)}") from None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VadError(f"{path}: not found; run from the project's folder") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise VadError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise VadError(f"{path}: {first_problem(error)}") from None
 
 
 def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[Dataset, Compute]:
@@ -293,13 +331,16 @@ def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[Dataset, 
     return params.dataset[name], params.compute
 
 
-def first_problem(error: ValidationError) -> str:
-    """One line for the first of pydantic's errors: the key, what is wrong, what is valid."""
+def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
+    """One line for the first of pydantic's errors: the key, what is wrong, what is valid.
+
+    `within` are the keys, in params.yaml, of the group that was validated.
+    """
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        valid = ", ".join(_fields_at(first["loc"][:-1]))
+        valid = ", ".join(_fields_at((*within, *first["loc"][:-1])))
         return f"{key}: unknown key; valid here: {valid}{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
@@ -328,18 +369,34 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     return sorted(group.model_fields)
 
 
-def reference(group: type[Settings], prefix: str = "") -> str:
-    """A Markdown table of every key below a group: its default, and its description with unit and source."""
-    lines = ["| key | default | meaning |", "| --- | --- | --- |"] if not prefix else []
+def reference(group: type[Settings] = Params, place: str = "") -> str:
+    """Markdown of every key below a group: its default, unit or valid values, meaning, and where the default is from.
+
+    Of `Params` a whole page, with a table for each group; of another group, which lies at `place`, its tables alone.
+    """
+    rows, below = [], []
     for name, field in group.model_fields.items():
-        key = f"{prefix}{name}"
         inner = _group_of(field.annotation)
-        if inner is not None:
-            place = f"{key}.<data set>." if name == "dataset" else f"{key}."
-            lines.append(reference(inner, place))
-        elif field.description:
-            lines.append(f"| `{key}` | `{_plain(field.default)}` | {field.description} |")
-    return "\n".join(line for line in lines if line)
+        if inner is None:
+            about = field.json_schema_extra
+            values = " ".join(f"`{value}`" for value in _values(field.annotation))
+            cells = f"`{name}`", f"`{_plain(field)}`", values or about["unit"], field.description, about["source"]
+            rows.append(f"| {' | '.join(cells)} |")
+        else:
+            key = f"{name}.<data set>" if name == "dataset" else name
+            below.append(reference(inner, f"{place}.{key}" if place else key))
+    heading = f"## `{place}`\n\n{inspect.getdoc(group)}" if place else _HEADING
+    table = ["| key | default | unit or values | meaning | source of the default |", "| --- " * 5 + "|", *rows]
+    return "\n\n".join([heading, "\n".join(table), *below])
+
+
+_HEADING = """# Settings
+
+Every key of `params.yaml`. What a group leaves out has the default; unknown keys are errors. A key's full name is its
+group's and its own: `dvc exp run -S dataset.synthetic.eta=0.005`. Sources: *paper* is STATE (Wang et al., ICDM 2022),
+*authors* its authors' public code, *VEC* the extraction of objects that the paper adopts (Yu et al., ACM MM 2020), here
+with its values for Ped2; where none is named, the default is this project's choice. This page is what `vad settings`
+prints."""
 
 
 def _group_of(annotation: Any) -> type[Settings] | None:
@@ -350,10 +407,19 @@ def _group_of(annotation: Any) -> type[Settings] | None:
     return next((group for group in inner if group is not None), None)
 
 
-def _plain(default: Any) -> str:
+def _values(annotation: Any) -> tuple[Any, ...]:
+    """The values of a setting that is one of a few; () for others."""
+    if annotation is bool:
+        return ("true", "false")
+    return annotation.__args__ if get_origin(annotation) is Literal else ()
+
+
+def _plain(field: FieldInfo) -> str:
     """A default as params.yaml would have it."""
-    if default is None:
+    if field.is_required():
+        return "required"
+    if field.default is None:
         return "null"
-    if isinstance(default, bool):
-        return str(default).lower()
-    return str(list(default)) if isinstance(default, tuple) else str(default)
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    return str(list(field.default)) if isinstance(field.default, tuple) else str(field.default)
