@@ -1,6 +1,6 @@
 """Tables on disk: Parquet, written clip by clip and read clip by clip."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +38,13 @@ def _typed(table: pa.Table) -> pa.Table:
     """The table with every text column of one type: pandas 2 and 3 differ in it, and an empty one has none in 2."""
     text = (pa.null(), pa.string())
     return table.cast(pa.schema([f.with_type(pa.large_string()) if f.type in text else f for f in table.schema]))
+
+
+def read_parts(path: Path) -> Iterator[pd.DataFrame]:
+    """Yield the parts that `write_table` was given, one at a time."""
+    with pq.ParquetFile(path) as file:
+        for part in range(file.num_row_groups):
+            yield file.read_row_group(part).to_pandas()
 
 
 def read_table(path: Path, made_by: str, **equal: str | float) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Stage detect: the boxes of every frame."""
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +13,14 @@ from vadlib.clips import Clip, read_frames
 from vadlib.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset, Detector
-from vadlib.tables import write_table
+from vadlib.tables import read_parts, write_table
 from vadlib.weights import record
+
+PART = 2000  # frames whose boxes are held in memory
 
 
 def detect_boxes(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
-    """One table of the boxes of all frames, a row group for each clip. Its schema's metadata name the weights."""
+    """One table of the boxes of all frames, clip after clip. Its schema's metadata name the weights."""
     manifest = places.load_manifest()
     weights = record(weights_file(settings.detector, places.weights))
     work = partial(_detect_clip, settings.detector, places, compute.device, manifest.clips)
@@ -36,20 +40,24 @@ def detect_boxes(places: Places, settings: Dataset, compute: Compute) -> Counter
 def _detect_clip(
     settings: Detector, places: Places, device: str, clips: tuple[Clip, ...], clip: Clip, path: Path
 ) -> dict[str, int]:
-    detector = _detector(settings, places, device, clips)
-    table = box_table(clip, detect_clip(clip, read_frames(clip), detector, settings))
-    write_table(path, [table])
-    sources = table["source"].value_counts()
-    return {
-        "clips": 1,
-        "frames": clip.frames,
-        "boxes": len(table),
-        **{f"{s} boxes": int(n) for s, n in sources.items()},
-    }
+    found = detect_clip(clip, read_frames(clip), _detector(settings, places, device, clips), settings)
+    counts = Counter(clips=1, frames=clip.frames)
+
+    def parts() -> Iterator[pd.DataFrame]:
+        first = 0
+        while boxes := list(islice(found, PART)):
+            table = box_table(clip, boxes, first)
+            first += len(boxes)
+            counts.update(boxes=len(table))
+            counts.update({f"{s} boxes": int(n) for s, n in table["source"].value_counts().items()})
+            yield table
+
+    write_table(path, parts())
+    return dict(counts)
 
 
 def _one_table(clips: tuple[Clip, ...], weights: dict[str, str], made: Path, output: Path) -> None:
-    write_table(output, (pd.read_parquet(made / f"{clip.key}.parquet") for clip in clips), weights)
+    write_table(output, (part for clip in clips for part in read_parts(made / f"{clip.key}.parquet")), weights)
 
 
 @lru_cache(maxsize=1)
