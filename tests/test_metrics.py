@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from vadlib.metrics import (
+    RESAMPLES,
+    clip_draws,
     equal_error_rate,
     evaluate_frames,
+    frame_intervals,
     macro_auroc,
     micro_auroc,
     rank_empty_frames_last,
     roc_points,
+    smoothed_aurocs,
 )
 
 LABELS = [np.array([0, 0, 1, 1], bool), np.array([0, 1], bool), np.array([0, 0], bool)]
@@ -55,7 +59,7 @@ def test_equal_error_rate_between_two_thresholds():
 def test_smoothing_stays_inside_a_clip():
     labels = [np.array([0] * 30, bool), np.array([1] * 30, bool)]
     scores = [np.zeros(30), np.ones(30)]
-    for smoothed in evaluate_frames(labels, scores)["smoothed"].values():
+    for smoothed in smoothed_aurocs(labels, scores).values():
         assert smoothed["micro"] == 1.0
 
 
@@ -63,8 +67,8 @@ def test_the_smoothed_variants_do_smooth():
     rng = np.random.default_rng(0)
     labels = [np.arange(200) >= 100]
     scores = [labels[0] + rng.normal(0, 2, 200)]
-    metrics = evaluate_frames(labels, scores)
-    assert all(v["micro"] > metrics["auroc"]["micro"] + 0.1 for v in metrics["smoothed"].values())
+    raw = micro_auroc(labels, scores)
+    assert all(v["micro"] > raw + 0.1 for v in smoothed_aurocs(labels, scores).values())
 
 
 def test_the_roc_keeps_its_ends_however_few_points():
@@ -73,3 +77,64 @@ def test_the_roc_keeps_its_ends_however_few_points():
     fpr, tpr = roc_points(labels, [rng.normal(size=5000)], most=50)
     assert len(fpr) <= 50
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+
+
+def clips_of(seed: int, count: int, frames: int = 60) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Clips with scores of few distinct values, so that ties are many, and one frame without a box."""
+    rng = np.random.default_rng(seed)
+    labels = [rng.random(frames + i) < 0.4 for i in range(count)]
+    scores = [np.round(found + rng.normal(0, 1 + i, len(found)), 1) for i, found in enumerate(labels)]
+    scores[0][3] = np.nan
+    return labels, scores
+
+
+def test_a_resample_is_worth_its_clips_written_out() -> None:
+    """Each metric of a weighed resample equals, by scikit-learn, that of the drawn clips put together."""
+    labels, scores = clips_of(0, 4)
+    ranked = rank_empty_frames_last(scores)
+    for draw in ([1, 1, 1, 1], [0, 3, 1, 0], [2, 0, 0, 2]):
+        clips = np.repeat(np.arange(4), draw)
+        expected = evaluate_frames([labels[i] for i in clips], [ranked[i] for i in clips])
+        found = frame_intervals(labels, scores, np.array([draw]))
+        assert found["auroc.micro"].low == pytest.approx(expected["auroc"]["micro"])
+        assert found["auroc.macro"].low == pytest.approx(expected["auroc"]["macro"])
+        assert found["average_precision"].low == pytest.approx(expected["average_precision"])
+        assert found["equal_error_rate"].low == pytest.approx(expected["equal_error_rate"])
+
+
+def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:
+    labels, scores = clips_of(1, 6)
+    value = micro_auroc(labels, rank_empty_frames_last(scores))
+    one, other = (frame_intervals(labels, scores, clip_draws(6)) for _ in range(2))
+    assert one == other
+    assert one["auroc.micro"].low < value < one["auroc.micro"].high
+    assert one["auroc.micro"].resamples == RESAMPLES
+
+
+def test_an_interval_is_of_the_middle_95_per_cent_of_resamples() -> None:
+    """Of two clips, with AUROC 0 and 1, a resample has the macro mean 0, 1/2 or 1: a quarter each end."""
+    labels = [np.array([0, 1], bool)] * 2
+    found = frame_intervals(labels, [np.array([0.0, 1.0]), np.array([1.0, 0.0])], clip_draws(2))
+    assert (found["auroc.macro"].low, found["auroc.macro"].high) == (0, 1)
+
+
+def test_equal_clips_leave_no_doubt() -> None:
+    labels, scores = clips_of(2, 1)
+    found = frame_intervals(labels * 3, scores * 3, clip_draws(3))
+    assert found["auroc.micro"].low == pytest.approx(found["auroc.micro"].high)
+
+
+def test_resamples_of_one_class_are_left_out_and_counted() -> None:
+    """One clip of three has anomalies: (2/3)^3 of the resamples have none."""
+    labels = [np.array([0, 1, 0], bool), np.zeros(3, bool), np.zeros(3, bool)]
+    scores = [np.array([1.0, 2.0, 3.0])] * 3
+    found = frame_intervals(labels, scores, clip_draws(3))
+    for name in ("auroc.micro", "auroc.macro", "average_precision", "equal_error_rate"):
+        assert found[name].resamples + found[name].left_out == RESAMPLES
+        assert found[name].left_out == pytest.approx(RESAMPLES * 8 / 27, rel=0.2)
+
+
+def test_no_resample_with_both_classes_is_no_interval() -> None:
+    found = frame_intervals([np.zeros(4, bool)], [np.arange(4.0)], clip_draws(1))
+    assert found["auroc.micro"].low is found["auroc.micro"].high is None
+    assert found["auroc.micro"].left_out == RESAMPLES

@@ -106,9 +106,19 @@ def test_labels_agree_frame_by_frame(layout):
 def test_metrics_hold_micro_macro_floor_and_counts(layout):
     folder, _, _ = layout
     metrics = json.loads((folder / "metrics/mini/metrics.json").read_text())
+    regions = [name for name in ("rbdc", "tbdc") if name in metrics]
+    assert bool(regions) == (folder / "work/mini/prepared/regions.parquet").exists()
     assert set(metrics["auroc"]) == {"micro", "macro", "floor"}
     assert all(0 <= value <= 1 for value in metrics["auroc"].values())
     assert metrics["eta"] == 0.002
+    assert list(metrics["intervals"]) == ["auroc", "average_precision", "equal_error_rate", *regions, "left_out"]
+    for name, value in metrics["auroc"].items():
+        low, high = metrics["intervals"]["auroc"][name]
+        assert 0 <= low <= value <= high <= 1
+    # Where the layout's masks tell: one drawn square a frame, and a track for each span of each clip.
+    assert {key: metrics["counts"].pop(key) for key in ("regions", "tracks") if regions} == (
+        {"regions": ANOMALOUS, "tracks": sum(map(len, layouts.SPANS.values()))} if regions else {}
+    )
     assert metrics["counts"] == {
         "clips": 3,
         "frames": TEST_FRAMES,

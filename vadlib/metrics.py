@@ -1,15 +1,20 @@
-"""Frame-level metrics, each protocol under its own name.
+"""Frame-level metrics, each protocol under its own name, and intervals of them by resampling clips.
 
 Scores come as one float array for each clip, NaN where a frame has no box; labels as one bool array for each clip.
+`docs/protocols.md` says which papers use which protocol.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 Clips = Sequence[np.ndarray]
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
 
 SMOOTHINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     # Other papers' protocols, beside the headline, which smooths nothing.
@@ -53,6 +58,10 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float | None:
     if labels.all() or not labels.any():
         return None
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return _equal_error_rate(fpr, tpr)
+
+
+def _equal_error_rate(fpr: np.ndarray, tpr: np.ndarray) -> float:
     gap = fpr - (1 - tpr)  # rises from -1 to 1
     after = int(np.argmax(gap >= 0))
     share = -gap[after - 1] / (gap[after] - gap[after - 1])
@@ -60,10 +69,10 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float | None:
 
 
 def evaluate_frames(labels: Clips, scores: Clips) -> dict[str, object]:
-    """Every metric of one scoring of a data set's test frames.
+    """The metrics of one scoring of a data set's test frames, raw: nothing smoothed, nothing normalised by clip.
 
-    Returns a dictionary: `auroc` (micro, macro), `average_precision`, `equal_error_rate`, and `smoothed`, the AUROC
-    (micro, macro) after each of SMOOTHINGS, applied clip by clip. A metric that does not exist is None.
+    Returns a dictionary: `auroc` (micro, macro), `average_precision`, `equal_error_rate`. A metric that does not exist
+    is None.
     """
     ranked = rank_empty_frames_last(scores)
     pooled, pooled_scores = np.concatenate(labels), np.concatenate(ranked)
@@ -72,11 +81,87 @@ def evaluate_frames(labels: Clips, scores: Clips) -> dict[str, object]:
         "auroc": {"micro": micro_auroc(labels, ranked), "macro": macro_auroc(labels, ranked)},
         "average_precision": float(average_precision_score(pooled, pooled_scores)) if both else None,
         "equal_error_rate": equal_error_rate(pooled, pooled_scores),
-        "smoothed": {
-            name: {"micro": micro_auroc(labels, smooth), "macro": macro_auroc(labels, smooth)}
-            for name, smooth in ((n, [f(clip) for clip in ranked]) for n, f in SMOOTHINGS.items())
-        },
     }
+
+
+def smoothed_aurocs(labels: Clips, scores: Clips) -> dict[str, dict[str, float | None]]:
+    """AUROC, micro and macro, after each of SMOOTHINGS, applied clip by clip."""
+    ranked = rank_empty_frames_last(scores)
+    variants = {name: [smooth(clip) for clip in ranked] for name, smooth in SMOOTHINGS.items()}
+    return {name: {"micro": micro_auroc(labels, s), "macro": macro_auroc(labels, s)} for name, s in variants.items()}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % percentile interval of a metric over resampled clips; None where no resample has the metric."""
+
+    low: float | None
+    high: float | None
+    resamples: int  # those it is of
+    left_out: int  # those the metric does not exist for: of one class only, say
+
+
+def clip_draws(clips: int) -> np.ndarray:
+    """How often each clip is drawn in each resample, int64 (RESAMPLES, clips): as many clips as there are, with
+    replacement. The same for a number of clips, always."""
+    return np.random.default_rng(0).multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES)
+
+
+def interval(values: np.ndarray) -> Interval:
+    """The percentile interval of a metric's values over resamples, NaN where it does not exist."""
+    kept = values[~np.isnan(values)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(kept, (tail, 1 - tail)).tolist() if len(kept) else (None, None)
+    return Interval(low, high, len(kept), len(values) - len(kept))
+
+
+@dataclass(frozen=True)
+class Falling:
+    """Scores from the highest down, ties together: what a falling threshold lets pass.
+
+    It is sorted once; each resample of the clips then only weighs it anew.
+    """
+
+    order: np.ndarray  # int64 (N,), indices of the scores
+    ends: np.ndarray  # int64 (K,), place in `order` of the last of each distinct score
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> "Falling":
+        order = np.argsort(-scores, kind="stable")
+        sorted_scores = scores[order]
+        return cls(order, np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True)[: len(scores)]))
+
+    def passed(self, weights: np.ndarray) -> np.ndarray:
+        """The weight, (N,) in `order`, that has passed at each threshold, (K + 1,): none at first, then ever more."""
+        return np.concatenate(([0], np.cumsum(weights)[self.ends]))
+
+
+def frame_intervals(labels: Clips, scores: Clips, draws: np.ndarray) -> dict[str, Interval]:
+    """Intervals of the metrics of `evaluate_frames`, with their names joined by a dot: `auroc.micro`, `auroc.macro`,
+    `average_precision`, `equal_error_rate`.
+
+    A clip drawn twice counts as two; `draws` are those of `clip_draws`, for as many clips as there are here.
+    """
+    ranked = rank_empty_frames_last(scores)
+    pooled = np.concatenate(ranked)
+    falling = Falling.of(pooled)
+    clip = np.repeat(np.arange(len(labels)), [len(found) for found in labels])[falling.order]
+    label = np.concatenate(labels)[falling.order]
+    values = {name: np.full(len(draws), np.nan) for name in ("auroc.micro", "average_precision", "equal_error_rate")}
+    for row, draw in enumerate(draws):
+        weight = draw[clip]
+        hits, misses = falling.passed(weight * label), falling.passed(weight * ~label)
+        if hits[-1] and misses[-1]:
+            tpr, fpr = hits / hits[-1], misses / misses[-1]
+            values["auroc.micro"][row] = np.diff(fpr) @ (tpr[1:] + tpr[:-1]) / 2
+            precision = hits[1:] / np.maximum(hits[1:] + misses[1:], 1)
+            values["average_precision"][row] = np.diff(tpr) @ precision
+            values["equal_error_rate"][row] = _equal_error_rate(fpr, tpr)
+    of_clips = np.array([np.nan if a is None else a for a in map(auroc, labels, ranked)])
+    drawn = np.where(np.isnan(of_clips), 0, draws)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no clip of both classes was drawn
+        values["auroc.macro"] = drawn @ np.nan_to_num(of_clips) / drawn.sum(axis=1)
+    return {name: interval(found) for name, found in values.items()}
 
 
 def roc_points(labels: Clips, scores: Clips, most: int = 500) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,7 @@ def test_footage_is_named_clips_masks_labels_and_tracks(footage: Path) -> None:
     assert sorted(digests(footage)) == [
         "labels.csv",
         *(f"masks/0{n}.h5" for n in (1, 2, 3)),
+        "regions.csv",
         *(f"testing/0{n}.mp4" for n in (1, 2, 3)),
         "tracks.csv",
         *(f"training/0{n}.mp4" for n in (1, 2)),
@@ -121,6 +122,18 @@ def test_labels_masks_and_tracks_tell_of_the_same_frames(footage: Path, testing_
         t = truth[len(truth) // 2]
         anomalous = [o.track for o in clip[t].objects if o.anomalous]
         assert np.array_equal(ids[t] > 0, np.isin(clip[t].ids, anomalous))
+
+
+def test_a_frame_has_regions_just_where_it_is_labelled(footage: Path, testing_clips: list[list[Rendered]]) -> None:
+    """The file is that of users' own footage; every region is the box of an anomalous object, inside the frame."""
+    regions = rows(footage / "regions.csv")
+    for index, clip in enumerate(testing_clips):
+        found = [r for r in regions if r["clip"] == clip_name(index)]
+        expected = [(t, o.track, *o.box) for t, rendered in enumerate(clip) for o in rendered.objects if o.anomalous]
+        columns = ("frame", "track", "x1", "y1", "x2", "y2")
+        assert sorted(tuple(int(r[c]) for c in columns) for r in found) == sorted(expected)
+        assert {int(r["frame"]) for r in found} == {t for t, rendered in enumerate(clip) if rendered.anomalous}
+        assert all(0 <= x1 < x2 <= 192 and 0 <= y1 < y2 <= 128 for _, _, x1, y1, x2, y2 in expected)
 
 
 def test_video_files_show_the_rendered_frames(footage: Path, testing_clips: list[list[Rendered]]) -> None:

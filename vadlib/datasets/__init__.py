@@ -1,14 +1,18 @@
 """Data sets: from a folder in one of the known layouts to a manifest of clips with their labels.
 
-Each layout is one file with `LAYOUT`, a line that says what it looks like, and `index(folder, root)`. The
-layout `synthetic` is the rendered street, which lies on disk as any user's own footage does: `videos`.
+Each layout is one file with `LAYOUT`, a line that says what it looks like, and `index(folder, root)`; those with pixel
+masks have `masks(clip, folder, root)` too. The layout `synthetic` is the rendered street, which lies on disk as any
+user's own footage does: `videos`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pandas as pd
 
 from vadlib.clips import Clip, Manifest
 from vadlib.datasets import avenue, frames_folders, shanghaitech, ucsd, videos
+from vadlib.datasets.regions import no_regions, read_regions, regions_of_masks
 from vadlib.errors import VadError
 from vadlib.settings import SPLITS, Source
 
@@ -44,6 +48,28 @@ def index_dataset(name: str, source: Source, folder: Path, root: Path) -> Manife
                 f"{expected} (`expected_frames` in params.yaml); complete the data, or correct the total"
             )
     return manifest
+
+
+def index_regions(manifest: Manifest, folder: Path, root: Path) -> Iterator[pd.DataFrame] | None:
+    """Tables of the anomalous regions (`regions.COLUMNS`), one for each testing clip; None where nothing tells of them.
+
+    They come from `regions.csv` in the data set's folder, where there is one; else from the layout's pixel masks, where
+    every clip with anomalies has some (of UCSD Ped1 only ten do). Raises VadError for what is damaged or contradictory.
+    """
+    clips = manifest.split("testing")
+    if (file := folder / "regions.csv").exists():
+        return read_regions(file, clips)
+    read_masks = getattr(_LAYOUTS[manifest.layout], "masks", None)
+    if read_masks is None:
+        return None
+    of_clips = [read_masks(clip, folder, root) for clip in clips]
+    missing = [masks is None for masks in of_clips]
+    if all(missing) or any(gone and clip.anomalous != () for gone, clip in zip(missing, clips, strict=True)):
+        return None
+    return (
+        no_regions(clip) if masks is None else regions_of_masks(clip, masks, folder)
+        for clip, masks in zip(clips, of_clips, strict=True)
+    )
 
 
 def expected_layout(source: Source) -> str:

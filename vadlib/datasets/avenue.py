@@ -3,6 +3,7 @@
 Lu, Shi and Jia, Abnormal Event Detection at 150 FPS in MATLAB, ICCV 2013.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,18 @@ def index(folder: Path, root: Path) -> list[Clip]:
     return training + ([_from_masks(clip, masks) for clip in testing] if masks.is_dir() else testing)
 
 
+def masks(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray] | None:
+    """A testing clip's pixel masks (H, W), anomalous where not 0; None where the data set came without."""
+    parent = folder / "ground_truth_demo/testing_label_mask"
+    return read_cells(_mask_file(clip, parent), "volLabel") if parent.is_dir() else None
+
+
 def _from_masks(clip: Clip, folder: Path) -> Clip:
+    file = _mask_file(clip, folder)
+    return labelled(clip, np.array([mask.any() for mask in read_cells(file, "volLabel")]), file)
+
+
+def _mask_file(clip: Clip, folder: Path) -> Path:
     if not clip.name.isdecimal():
         raise VadError(f"clip {clip.key}: Avenue's videos are numbered, its labels go by the number; rename it")
-    file = folder / f"{int(clip.name)}_label.mat"
-    return labelled(clip, np.array([mask.any() for mask in read_cells(file, "volLabel")]), file)
+    return folder / f"{int(clip.name)}_label.mat"

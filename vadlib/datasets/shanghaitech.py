@@ -3,6 +3,7 @@
 Luo, Liu and Gao, A Revisit of Sparse Coding Based Anomaly Detection in Stacked RNN Framework, ICCV 2017.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,26 @@ def index(folder: Path, root: Path) -> list[Clip]:
     return training + testing
 
 
+def masks(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray] | None:
+    """A testing clip's pixel masks (H, W), anomalous where not 0; None where it has none."""
+    file = folder / "testing/test_pixel_mask" / f"{clip.name}.npy"
+    return iter(_pixels(clip, file)) if file.exists() else None
+
+
 def _from_pixels(clip: Clip, file: Path) -> Clip:
-    """A frame is anomalous where its mask has any pixel set. The masks of a clip are mapped, not loaded."""
+    """A frame is anomalous where its mask has any pixel set."""
+    return labelled(clip, np.array([mask.any() for mask in _pixels(clip, file)]), file)
+
+
+def _pixels(clip: Clip, file: Path) -> np.ndarray:
+    """A clip's masks (frames, H, W), mapped, not loaded."""
     try:
-        masks = np.load(file, mmap_mode="r", allow_pickle=False)
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise VadError(f"{file}: cannot be read as masks: {' '.join(str(error).split())}") from None
-    if masks.ndim != 3 or masks.shape[1:] != (clip.height, clip.width) or masks.dtype.kind not in "biuf":
+    if found.ndim != 3 or found.shape[1:] != (clip.height, clip.width) or found.dtype.kind not in "biuf":
         raise VadError(
-            f"{file}: {masks.dtype} masks of shape {masks.shape}, "
+            f"{file}: {found.dtype} masks of shape {found.shape}, "
             f"expected {(clip.frames, clip.height, clip.width)} for clip {clip.key}"
         )
-    return labelled(clip, np.array([mask.any() for mask in masks]), file)
+    return found

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from vadlib.datasets import figures
+from vadlib.datasets.regions import COLUMNS
 from vadlib.datasets.street import Canvas, Scene, View, cast, lay, scene
 from vadlib.files import write_text, written_aside, written_hdf5
 from vadlib.settings import SPLITS, Street
@@ -312,7 +313,8 @@ def write_footage(street: Street, folder: Path, workers: int = 1) -> None:
     """Render a street's data set into a folder, `workers` clips at a time.
 
     Leaves `training/01.mp4`, `testing/01.mp4` and so on; `labels.csv` (clip, first, last: spans of anomalous
-    frames of the testing clips, from 0, both ends included); `tracks.csv` (TRACK_COLUMNS; boxes as in Object);
+    frames of the testing clips, from 0, both ends included); `regions.csv` (the boxes of what is anomalous, in exactly
+    those frames); `tracks.csv` (TRACK_COLUMNS; boxes as in Object);
     and `masks/01.h5` for each testing clip, whose `ids` is uint16 (frames, H, W): the track of the anomalous
     object seen at each pixel, else 0. Same settings, same bytes, whatever `workers` is.
     Raises VadError where the disk is full.
@@ -324,12 +326,14 @@ def write_footage(street: Street, folder: Path, workers: int = 1) -> None:
             clips = pool.starmap(_write_clip, jobs, chunksize=1)
     else:
         clips = [_write_clip(*job) for job in jobs]
-    tracks, labels = [], []
+    tracks, labels, anomalous = [], [], []
     for (_, _, split, index), (rows, spans) in zip(jobs, clips, strict=True):
         tracks += [(split, clip_name(index), *row) for row in rows]
         if split == "testing":
             labels += [(clip_name(index), first, last) for first, last in spans]
+            anomalous += [(clip_name(index), t, track, *box) for track, _, t, *box, odd in rows if odd]
     write_text(folder / "tracks.csv", _csv(TRACK_COLUMNS, tracks))
+    write_text(folder / "regions.csv", _csv(COLUMNS, anomalous))
     write_text(folder / "labels.csv", _csv(("clip", "first", "last"), labels))
 
 

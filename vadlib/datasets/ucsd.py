@@ -4,6 +4,7 @@ Mahadevan et al., Anomaly Detection in Crowded Scenes, CVPR 2010.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +58,23 @@ def _from_script(clips: list[Clip], file: Path) -> list[Clip]:
     return labelled_clips
 
 
+def masks(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray] | None:
+    """A testing clip's pixel masks (H, W), anomalous where not 0; None where it came without."""
+    of_clip = folder / "Test" / f"{clip.name}_gt"
+    return _pixels(clip, of_clip, root) if of_clip.is_dir() else None
+
+
 def _from_masks(clip: Clip, folder: Path, root: Path) -> Clip:
     """A frame is anomalous where its mask has any pixel set."""
     if not folder.is_dir():
         raise VadError(f"{folder}: no masks for clip {clip.key}, while others have some, and no .m file")
-    masks = probe_clip(folder, folder.name, clip.split, root)
-    if (masks.width, masks.height) != (clip.width, clip.height):
+    return labelled(clip, np.array([mask.any() for mask in _pixels(clip, folder, root)]), folder)
+
+
+def _pixels(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray]:
+    found = probe_clip(folder, folder.name, clip.split, root)
+    if (found.width, found.height) != (clip.width, clip.height):
         raise VadError(
-            f"{folder}: masks of {masks.width}x{masks.height} px, the frames have {clip.width}x{clip.height}"
+            f"{folder}: masks of {found.width}x{found.height} px, the frames have {clip.width}x{clip.height}"
         )
-    return labelled(clip, np.array([mask.any() for mask in read_frames(masks, root)]), folder)
+    return (mask.any(axis=2) for mask in read_frames(found, root))

@@ -1,37 +1,56 @@
-"""Stage evaluate: the metrics, and the tables behind its plots."""
+"""Stage evaluate: the metrics, and the tables behind its plots. Scores of other systems are evaluated beside them."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.files import write_json
-from vadlib.metrics import evaluate_frames, micro_auroc, rank_empty_frames_last, roc_points
-from vadlib.pipeline.places import Places
+from vadlib.files import read_json, write_json
+from vadlib.metrics import (
+    Interval,
+    clip_draws,
+    evaluate_frames,
+    frame_intervals,
+    micro_auroc,
+    rank_empty_frames_last,
+    roc_points,
+    smoothed_aurocs,
+)
+from vadlib.pipeline.places import BOX, Places
+from vadlib.regions import ClipDetections, evaluate_regions, match_clip
 from vadlib.settings import Dataset
 from vadlib.tables import read_table, write_csv
+
+# The rows of every table that is printed: what they say, and where metrics.json has the value.
+_ROWS = {
+    "AUROC micro, raw (headline)": "auroc.micro",
+    "AUROC macro, raw": "auroc.macro",
+    "AUROC of the untrained floor": "auroc.floor",
+    "average precision": "average_precision",
+    "equal error rate": "equal_error_rate",
+    "RBDC": "rbdc",
+    "TBDC": "tbdc",
+}
 
 
 def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
     """The metrics file, and the tables behind its plots."""
-
     clips = places.load_manifest().split("testing")
-    labels = [clip.labels() for clip in clips]
-    if any(clip_labels is None for clip_labels in labels):
-        unlabelled = next(c.name for c, found in zip(clips, labels, strict=True) if found is None)
-        raise VadError(
-            f"data set {places.name}: testing clip {unlabelled} has no labels, so there is nothing to evaluate; "
-            f"its scores are in {places.scores}"
-        )
+    labels = frame_labels(places, clips)
     results = {eta: _frame_scores(places, clips, eta) for eta in settings.eta}
-    metrics = {eta: evaluate_frames(labels, [t["score"].to_numpy() for t in tables]) for eta, tables in results.items()}
     headline = results[settings.eta[0]]
     scores = [table["score"].to_numpy() for table in headline]
-    floor = micro_auroc(labels, rank_empty_frames_last([table["floor"].to_numpy() for table in headline]))
-    first = metrics[settings.eta[0]]
+    floor = rank_empty_frames_last([table["floor"].to_numpy() for table in headline])
+    draws = clip_draws(len(clips))
+    summary, intervals = frame_summary(labels, scores, draws)
+    summary["auroc"]["floor"] = micro_auroc(labels, floor)
+    intervals["auroc.floor"] = frame_intervals(labels, floor, draws)["auroc.micro"]
     counts = {
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
@@ -39,13 +58,15 @@ def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
         "frames without boxes": int(sum((table["boxes"] == 0).sum() for table in headline)),
         "cubes": int(sum(table["boxes"].sum() for table in headline)),
     }
-    summary = {
-        "auroc": {**first["auroc"], "floor": floor},
-        **{key: value for key, value in first.items() if key != "auroc"},
-        "eta": settings.eta[0],
-        "counts": {key.replace(" ", "_"): value for key, value in counts.items()},
-    }
-    write_json(places.metrics / "metrics.json", summary)
+    if places.regions.exists():
+        of_clips = _detections(places, clips, settings.eta[0])
+        values, more = evaluate_regions(of_clips, draws)
+        summary, intervals = {**summary, **values}, {**intervals, **more}
+        counts["regions"] = sum(len(found.regions) for found in of_clips)
+        counts["tracks"] = sum(len(found.tracks) for found in of_clips)
+    summary["eta"] = settings.eta[0]
+    summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
+    _write_summary(places.metrics / "metrics.json", summary, intervals)
     # Of one class alone there is no curve.
     fpr, tpr = roc_points(labels, scores) if summary["auroc"]["micro"] is not None else ((), ())
     write_csv(places.metrics / "roc.csv", pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}))
@@ -54,18 +75,53 @@ def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
         for t, found in zip(headline, labels, strict=True)
     ]
     write_csv(places.metrics / "frame_scores.csv", pd.concat(curves))
-    sweep = [
-        {
-            "eta": eta,
-            **m["auroc"],
-            "average_precision": m["average_precision"],
-            "equal_error_rate": m["equal_error_rate"],
-        }
-        for eta, m in sorted(metrics.items())
-    ]
+    sweep = []
+    for eta, tables in sorted(results.items()):
+        metrics = evaluate_frames(labels, [table["score"].to_numpy() for table in tables])
+        sweep.append({"eta": eta, **metrics.pop("auroc"), **metrics})
     write_csv(places.metrics / "eta.csv", pd.DataFrame(sweep))
-    _print_summary(places.name, summary)
+    print_summaries(f"{places.name}, eta {settings.eta[0]:g}", {"": read_json(places.metrics / "metrics.json", "")})
     return Counter(counts)
+
+
+def frame_labels(places: Places, clips: Sequence[Clip]) -> list[np.ndarray]:
+    """The labels of each testing clip, bool (frames,). Raises VadError where one has none."""
+    labels = [clip.labels() for clip in clips]
+    if any(clip_labels is None for clip_labels in labels):
+        unlabelled = next(c.name for c, found in zip(clips, labels, strict=True) if found is None)
+        raise VadError(
+            f"data set {places.name}: testing clip {unlabelled} has no labels, so there is nothing to evaluate; "
+            f"its scores are in {places.scores}"
+        )
+    return labels
+
+
+def frame_summary(
+    labels: Sequence[np.ndarray], scores: Sequence[np.ndarray], draws: np.ndarray
+) -> tuple[dict[str, Any], dict[str, Interval]]:
+    """What the metrics file says of frame scores, and the intervals.
+
+    The smoothed protocols are a list, which `dvc metrics` and `dvc exp show` pass by: their tables stay short.
+    """
+    summary = evaluate_frames(labels, scores)
+    smoothed = smoothed_aurocs(labels, scores)
+    summary["protocols"] = [{"protocol": name, **found} for name, found in smoothed.items()]
+    return summary, frame_intervals(labels, scores, draws)
+
+
+def _write_summary(path: Path, summary: dict[str, Any], intervals: Mapping[str, Interval]) -> None:
+    """Write a metrics file. Its `intervals` have the metrics' own keys, each [low, high] or null; `left_out` names the
+    metrics that some resamples did not have, and how many. DVC's tables pass lists by."""
+    nested: dict[str, Any] = {}
+    for name, found in intervals.items():
+        *groups, last = name.split(".")
+        group = nested
+        for key in groups:
+            group = group.setdefault(key, {})
+        group[last] = None if found.low is None else [found.low, found.high]
+    left_out = [{"metric": name, "resamples": i.left_out} for name, i in intervals.items() if i.left_out]
+    tail = {key: summary.pop(key) for key in ("protocols", "eta", "counts") if key in summary}
+    write_json(path, {**summary, "intervals": {**nested, "left_out": left_out}, **tail})
 
 
 def _frame_scores(places: Places, clips: tuple[Clip, ...], eta: float) -> list[pd.DataFrame]:
@@ -81,17 +137,131 @@ def _frame_scores(places: Places, clips: tuple[Clip, ...], eta: float) -> list[p
     return [by_clip[clip.name] for clip in clips]
 
 
-def _print_summary(name: str, summary: Mapping[str, Any]) -> None:
-    def percent(value: float | None) -> str:
-        return "  none" if value is None else f"{100 * value:6.2f}"
+def _detections(places: Places, clips: tuple[Clip, ...], eta: float) -> list[ClipDetections]:
+    """The scored boxes of one eta held against the regions, clip by clip."""
+    found = []
+    for clip in clips:
+        boxes = read_table(places.scores_of(eta, "cubes"), places.made_by("score"), clip=clip.name)
+        truth = read_table(places.regions, places.made_by("prepare"), clip=clip.name)
+        found.append(
+            match_clip(
+                clip.frames,
+                boxes["frame"].to_numpy(), boxes[BOX].to_numpy(), boxes["score"].to_numpy(),
+                truth["frame"].to_numpy(), truth[BOX].to_numpy(), truth["track"].to_numpy(),
+            )
+        )  # fmt: skip
+    return found
 
-    rows = {
-        "AUROC micro, raw (headline)": summary["auroc"]["micro"],
-        "AUROC macro, raw": summary["auroc"]["macro"],
-        "AUROC of the untrained floor": summary["auroc"]["floor"],
-        "average precision": summary["average_precision"],
-        "equal error rate": summary["equal_error_rate"],
+
+def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
+    """Evaluate another system's frame scores of this data set, and print them beside this project's own.
+
+    Leaves `external/<name>.json` with the keys of metrics.json; no floor and no regions, which need boxes. Raises
+    VadError for scores that `read_scores` refuses, and for a name that cannot be a file's.
+    """
+    if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
+        raise VadError(f"{name!a:.110} cannot name a result; use letters, digits, spaces and . + - _")
+    clips = places.load_manifest().split("testing")
+    labels = frame_labels(places, clips)
+    found = read_scores(scores, clips)
+    summary, intervals = frame_summary(labels, found, clip_draws(len(clips)))
+    counts = {
+        "clips": len(clips),
+        "frames": sum(clip.frames for clip in clips),
+        "anomalous frames": int(sum(of_clip.sum() for of_clip in labels)),
     }
-    print(f"{name}, eta {summary['eta']:g}, per cent")
-    for label, value in rows.items():
-        print(f"  {label:30}{percent(value)}")
+    summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
+    folder = places.metrics / "external"
+    _write_summary(folder / f"{name}.json", summary, intervals)
+    own = places.metrics / "metrics.json"
+    files = {"this project": own} if own.exists() else {}
+    files |= {file.stem: file for file in sorted(folder.glob("*.json"))}
+    print_summaries(places.name, {label: read_json(file, "`vad evaluate`") for label, file in files.items()})
+    return Counter(counts)
+
+
+def read_scores(source: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
+    """Another system's scores of each testing clip's frames, float64 (frames,); higher is more anomalous.
+
+    Args:
+        source: a CSV with the columns clip,frame,score (frames from 0); a .npy of all frames, clip after clip in the
+            data set's order; or a folder with a `<clip>.npy` for each clip.
+
+    Raises VadError for clips that are not there, and for scores that are missing, too many, or not numbers.
+    """
+    if source.is_dir():
+        from vadlib.datasets.object_arrays import read_array
+
+        names = {clip.name for clip in clips}
+        for file in sorted(source.glob("*.npy")):
+            if file.stem not in names and not file.name.startswith("."):
+                raise VadError(f"{file}: no testing clip {file.stem!a}; clips are {', '.join(sorted(names))}")
+        found = [np.asarray(read_array(source / f"{clip.name}.npy"), np.float64).reshape(-1) for clip in clips]
+    elif source.suffix.lower() == ".npy":
+        from vadlib.datasets.object_arrays import read_array
+
+        pooled = np.asarray(read_array(source), np.float64).reshape(-1)
+        frames = [clip.frames for clip in clips]
+        if len(pooled) != sum(frames):
+            raise VadError(f"{source}: {len(pooled)} scores, the {len(clips)} testing clips have {sum(frames)} frames")
+        found = np.split(pooled, np.cumsum(frames)[:-1])
+    else:
+        found = _scores_of_csv(source, clips)
+    for clip, scores in zip(clips, found, strict=True):
+        if len(scores) != clip.frames:
+            raise VadError(f"{source}: {len(scores)} scores for clip {clip.name}, which has {clip.frames} frames")
+        wrong = np.flatnonzero(~np.isfinite(scores))
+        if len(wrong):
+            raise VadError(f"{source}: score {scores[wrong[0]]} at frame {wrong[0]} of clip {clip.name}; not a number")
+    return list(found)
+
+
+def _scores_of_csv(file: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
+    try:
+        table = pd.read_csv(file, dtype={"clip": str}, keep_default_na=False, na_values={"score": ["", "nan", "NaN"]})
+    except (OSError, ValueError) as error:
+        raise VadError(f"{file}: cannot be read as CSV: {' '.join(str(error).split())}") from None
+    if list(table.columns) != ["clip", "frame", "score"]:
+        raise VadError(f"{file}: the columns must be clip,frame,score, not {','.join(map(str, table.columns))!a:.80}")
+    if not all(pd.api.types.is_numeric_dtype(table[column]) for column in ("frame", "score")):
+        raise VadError(f"{file}: frames must be whole numbers, and scores numbers")
+    unknown = set(table["clip"]) - {clip.name for clip in clips}
+    if unknown:
+        raise VadError(f"{file}: no testing clip {min(unknown)!a:.80}; clips go by file name without suffix")
+    found = []
+    for clip in clips:
+        part = table[table["clip"] == clip.name].sort_values("frame", kind="stable")
+        frames = part["frame"].to_numpy()
+        if not np.array_equal(frames, np.arange(clip.frames)):
+            missing = sorted(set(range(clip.frames)) - set(frames.tolist()))
+            what = f"frame {missing[0]} is missing" if missing else "frames beyond them, or twice"
+            raise VadError(f"{file}: clip {clip.name} has frames 0 to {clip.frames - 1}; {what}")
+        found.append(part["score"].to_numpy(np.float64))
+    return found
+
+
+def print_summaries(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print metrics files side by side: per cent, each with its 95 % interval over clips. The first sets the rows."""
+    columns = {name: [_cell(summary, key) for key in _ROWS.values()] for name, summary in summaries.items()}
+    shown = [i for i in range(len(_ROWS)) if any(cells[i] for cells in columns.values())]
+    widths = {name: max(len(name), *(len(cells[i]) for i in shown)) for name, cells in columns.items()}
+    print(f"{title}: per cent [95 % interval over clips]")
+    if len(columns) > 1:
+        print(f"  {'':30}" + "  ".join(name.ljust(widths[name]) for name in columns).rstrip())
+    for i in shown:
+        cells = "  ".join((column[i] or "-").ljust(widths[name]) for name, column in columns.items())
+        print(f"  {list(_ROWS)[i]:30}{cells.rstrip()}")
+
+
+def _cell(summary: Mapping[str, Any], key: str) -> str:
+    """`96.38 [94.10, 98.02]`; `none` where the metric does not exist, empty where the file does not have it."""
+    value: Any = summary
+    spread: Any = summary.get("intervals", {})
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return ""
+        value = value[part]
+        spread = spread.get(part) if isinstance(spread, Mapping) else None
+    if value is None:
+        return " none"
+    return f"{100 * value:5.2f}" + (f" [{100 * spread[0]:.2f}, {100 * spread[1]:.2f}]" if spread else "")

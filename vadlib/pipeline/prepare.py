@@ -8,11 +8,12 @@ from vadlib.clips import save_manifest
 from vadlib.mapping import fingerprint, publish, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset
+from vadlib.tables import write_table
 
 
 def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
-    """Index and check the data set; render it first if it is the embedded one."""
-    from vadlib.datasets import index_dataset
+    """Index and check the data set, its anomalous regions too; render it first if it is the embedded one."""
+    from vadlib.datasets import index_dataset, index_regions
 
     folder = places.data
     if settings.source.street is not None:
@@ -25,6 +26,9 @@ def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Coun
         folder = places.prepared / "footage"
     manifest = index_dataset(places.name, settings.source, folder, Path())
     save_manifest(manifest, places.manifest)
+    places.regions.unlink(missing_ok=True)
+    if (regions := index_regions(manifest, folder, Path())) is not None:
+        write_table(places.regions, regions)
     counts: Counter[str] = Counter()
     for clip in manifest.clips:
         counts[f"{clip.split} clips"] += 1

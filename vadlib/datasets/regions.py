@@ -1,0 +1,120 @@
+"""Anomalous regions and their tracks: from a `regions.csv`, or from a layout's pixel masks."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from vadlib.clips import Clip
+from vadlib.errors import VadError
+
+COLUMNS = ("clip", "frame", "track", "x1", "y1", "x2", "y2")
+"""Of `regions.csv` and of the tables here: xyxy in source pixels, x2 and y2 just outside; frames from 0."""
+
+
+def read_regions(file: Path, clips: Iterable[Clip]) -> Iterator[pd.DataFrame]:
+    """The regions of each testing clip, in the clips' order, by frame and track.
+
+    A track is a whole number, an anomaly's through its clip. Raises VadError naming file and line for a clip, frame or
+    box that is not there, a track twice in a frame, and a region in a frame labelled normal.
+    """
+    by_name = {clip.name: clip for clip in clips}
+    rows: dict[str, dict[tuple[int, int], tuple[float, ...]]] = {name: {} for name in by_name}
+    labels = {name: clip.labels() for name, clip in by_name.items()}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            lines = csv.reader(stream, skipinitialspace=True)
+            if tuple(header := next(lines, [])) != COLUMNS:
+                raise VadError(f"{file}: the first line must be {','.join(COLUMNS)}, not {','.join(header)!a:.80}")
+            for row in lines:
+                if row:
+                    where = f"{file} line {lines.line_num}"
+                    name, frame, track, box = _parsed(row, by_name, where)
+                    if labels[name] is not None and not labels[name][frame]:
+                        raise VadError(f"{where}: a region in frame {frame} of clip {name}, which is labelled normal")
+                    if rows[name].setdefault((frame, track), box) is not box:
+                        raise VadError(f"{where}: track {track} is twice in frame {frame} of clip {name}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise VadError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
+    for name, found in rows.items():
+        yield _table(name, [(*key, *box) for key, box in sorted(found.items())])
+
+
+def _parsed(row: list[str], clips: dict[str, Clip], where: str) -> tuple[str, int, int, tuple[float, ...]]:
+    try:
+        name, frame, track = row[0], int(row[1]), int(row[2])
+        box = tuple(float(edge) for edge in row[3:])
+    except (ValueError, IndexError):
+        name, frame, track, box = "", 0, 0, ()
+    if len(box) != 4 or not all(map(math.isfinite, box)) or not 0 <= track < 2**31:
+        raise VadError(f"{where}: expected {','.join(COLUMNS)}, not {','.join(row)!a:.80}")
+    if name not in clips:
+        raise VadError(f"{where}: no testing clip {name!a:.80}; clips go by file name without suffix")
+    clip = clips[name]
+    if not 0 <= frame < clip.frames:
+        raise VadError(f"{where}: frame {frame} of clip {name}, whose frames are 0 to {clip.frames - 1}")
+    x1, y1, x2, y2 = box
+    if not (0 <= x1 < x2 <= clip.width and 0 <= y1 < y2 <= clip.height):
+        raise VadError(
+            f"{where}: box {','.join(row[3:])} is empty or outside the frame of {clip.width}x{clip.height} px"
+        )
+    return name, frame, track, box
+
+
+def regions_of_masks(clip: Clip, masks: Iterable[np.ndarray], source: object) -> pd.DataFrame:
+    """The regions of one clip's pixel masks, an array (H, W) for each frame, anomalous where not 0.
+
+    A region is the bounding box of an 8-connected component. Masks do not tell objects apart through time: a component
+    carries on the track of the component of the frame before that it shares most pixels with, and of two that would
+    carry on the same the one sharing more does; any other begins a track. So an object that is hidden for a frame
+    makes two tracks, and two that touch are one region.
+
+    Raises VadError naming `source` for masks of another size or number than the clip's frames.
+    """
+    rows: list[tuple] = []
+    before, tracks = np.zeros((clip.height, clip.width), np.int32), np.zeros(1, np.int64)
+    begun, frame = 0, -1
+    for frame, mask in enumerate(masks):
+        if mask.shape != before.shape:
+            raise VadError(
+                f"{source}: frame {frame} of clip {clip.key} has a mask of {'x'.join(map(str, mask.shape[::-1]))} px, "
+                f"the frames have {clip.width}x{clip.height}"
+            )
+        count, now, boxes, _ = cv2.connectedComponentsWithStats((mask != 0).astype(np.uint8), connectivity=8)
+        carried = np.zeros(count, np.int64)  # 0 is none, and the background's
+        for earlier, component in _by_overlap(before, now):
+            if not carried[component] and tracks[earlier] not in carried:
+                carried[component] = tracks[earlier]
+        for component in range(1, count):
+            if not carried[component]:
+                begun += 1
+                carried[component] = begun
+            x, y, width, height = boxes[component, :4].tolist()
+            rows.append((frame, int(carried[component]), x, y, x + width, y + height))
+        before, tracks = now, carried
+    if frame + 1 != clip.frames:
+        raise VadError(f"{source}: {frame + 1} masks for clip {clip.key}, which has {clip.frames} frames")
+    return _table(clip.name, rows)
+
+
+def no_regions(clip: Clip) -> pd.DataFrame:
+    """The table of a clip without any region."""
+    return _table(clip.name, [])
+
+
+def _by_overlap(before: np.ndarray, now: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs of components that share pixels, from the most to the least."""
+    both = (before > 0) & (now > 0)
+    pairs, counts = np.unique(np.stack((before[both], now[both])), axis=1, return_counts=True)
+    return [(int(a), int(b)) for a, b in pairs.T[np.argsort(-counts, kind="stable")]]
+
+
+def _table(name: str, rows: list[tuple]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(COLUMNS[1:]))
+    table = table.astype({"frame": np.int32, "track": np.int32, **dict.fromkeys(COLUMNS[3:], np.float32)})
+    table.insert(0, "clip", name)
+    return table
