@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from tests import layouts
 from tests.conftest import ROOT
 from tests.projects import (
+    COMPUTE,
     MOTION,
     STAGES,
     artefacts,
@@ -448,6 +449,45 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, mo
     run_stages(often, [f"train_{branch}"])
     assert kept == [1, 2, 3]  # of three steps the third alone was left
     assert artefacts(copied) == whole == artefacts(finished)  # how often is no part of the result
+
+
+def test_the_live_curve_is_the_curve_that_is_left_and_a_killed_training_goes_on_with_it(copied, monkeypatch):
+    often = settings(training={"epochs": 3, "batch": 8, "checkpoint_seconds": 1e-9})
+    places, live = Places.of("mini"), Path("dvclive/mini/raw")
+    train.train_model(places, "raw", often, COMPUTE, live=live)
+    left = pd.read_csv("metrics/mini/loss_raw.csv")
+    whole = (live / "plots/metrics/loss.tsv").read_bytes()
+    shown = pd.read_csv(live / "plots/metrics/loss.tsv", sep="\t")
+    assert list(shown) == ["step", "loss"]  # no time stamps
+    assert shown["step"].tolist() == left["step"].tolist()
+    np.testing.assert_allclose(shown["loss"], left["loss"], rtol=1e-5)
+    real = train.save_state
+
+    def killed(path, state):
+        if state["step"] == 6:  # two steps shown after the last checkpoint
+            raise Killed
+        if state["step"] == 4:
+            real(path, state)
+
+    with monkeypatch.context() as context:
+        context.setattr(train, "save_state", killed)
+        with pytest.raises(Killed):
+            train.train_model(places, "raw", often, COMPUTE, live=live)
+    assert len(pd.read_csv(live / "plots/metrics/loss.tsv", sep="\t")) == 6
+    train.train_model(places, "raw", often, COMPUTE, live=live)
+    assert (live / "plots/metrics/loss.tsv").read_bytes() == whole
+    assert not Path("dvc.yaml").exists()
+
+
+def test_the_live_curve_of_a_long_training_has_a_thousand_points_at_most(tmp_path):
+    losses = [float(step) for step in range(1, 2503)]
+    with train._live_curve(tmp_path, 2502, losses[:10]) as add:
+        for step in range(11, 2503):
+            add(losses[:step])
+    shown = pd.read_csv(tmp_path / "plots/metrics/loss.tsv", sep="\t")
+    assert len(shown) == 834
+    assert shown["step"].tolist() == list(range(3, 2503, 3))
+    assert shown["loss"].tolist() == [step - 1 for step in shown["step"]]  # the mean of three steps
 
 
 def test_a_training_whose_model_cannot_be_saved_is_not_lost(copied, finished, monkeypatch):

@@ -1,8 +1,10 @@
 """Stage train: one branch of the model."""
 
+import contextlib
 import math
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -31,10 +33,13 @@ def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Datas
     return CubeSet(shards, max_cubes=None if all_cubes else training.max_cubes, seed=training.seed)
 
 
-def train_model(places: Places, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
-    """Train one branch and leave the model and its loss curve."""
+def train_model(
+    places: Places, branch: Branch, settings: Dataset, compute: Compute, live: Path | None = None
+) -> Counter[str]:
+    """Train one branch and leave the model and its loss curve; with a folder `live`, show the curve as it grows."""
     cubes = training_cubes(places, (branch,), settings, all_cubes=False)
-    network, done, scratch = trained_network(places.model(branch), branch, settings, make_engine(compute), cubes)
+    engine = make_engine(compute)
+    network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
     save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
     steps_an_epoch = math.ceil(len(cubes) / settings.training.batch)
     _write_loss(places, branch, done.losses, steps_an_epoch)
@@ -47,7 +52,7 @@ def train_model(places: Places, branch: Branch, settings: Dataset, compute: Comp
 
 
 def trained_network(
-    output: Path, branch: Branch, settings: Dataset, engine: Engine, cubes: CubeSet
+    output: Path, branch: Branch, settings: Dataset, engine: Engine, cubes: CubeSet, live: Path | None = None
 ) -> tuple[nn.Module, Progress, Path]:
     """Train a network that is to be saved at `output`, from where a killed run left off if there is such.
 
@@ -59,9 +64,13 @@ def trained_network(
     scratch = scratch_folder(output.with_suffix(""), mark)
     resume = load_state(scratch / "state.pt")
     total = math.ceil(len(cubes) / settings.training.batch) * settings.training.epochs
-    with progress(total, f"train {branch}", "step", done=resume["step"] if resume else 0) as bar:
+    with (
+        progress(total, f"train {branch}", "step", done=resume["step"] if resume else 0) as bar,
+        _live_curve(live, total, resume["losses"] if resume else []) as add,
+    ):
 
         def show(now: Progress) -> None:
+            add(now.losses)
             bar.set_postfix(loss=f"{now.losses[-1]:.5f}", refresh=False)
             bar.update()
 
@@ -72,9 +81,40 @@ def trained_network(
     return network, done, scratch
 
 
+@contextlib.contextmanager
+def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterator[Callable[[list[float]], None]]:
+    """Yield what writes the loss curve to `folder`/plots/metrics/loss.tsv by DVCLive, a point at a time.
+
+    It takes the losses of all steps so far, and is to be called after every step. The points are those of the CSV that
+    is left in the end; of a resumed training those `before` come first. DVCLive sends nothing, unless DVC is configured
+    with a token of DVC Studio.
+    """
+    if folder is None:
+        yield lambda losses: None
+        return
+    from dvclive import Live
+
+    run = _run(total)
+    with Live(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
+
+        def add(losses: list[float]) -> None:
+            if len(losses) % run == 0 or len(losses) == total:
+                live.step = len(losses)
+                live.log_metric("loss", float(np.mean(losses[-(len(losses) % run or run) :])))
+
+        for steps in range(run, len(before) + 1, run):
+            add(before[:steps])
+        yield add
+
+
+def _run(steps: int) -> int:
+    """How many steps a point of the loss curve averages, so that it has at most 1,000 points."""
+    return max(1, math.ceil(steps / 1000))
+
+
 def _write_loss(places: Places, branch: Branch, losses: list[float], steps_an_epoch: int) -> None:
-    """The loss curve, averaged over runs of steps so that it has at most about 1,000 points."""
-    run = max(1, math.ceil(len(losses) / 1000))
+    """The loss curve, averaged over runs of steps."""
+    run = _run(len(losses))
     rows = [(min(i + run, len(losses)), float(np.mean(losses[i : i + run]))) for i in range(0, len(losses), run)]
     table = pd.DataFrame(rows, columns=["step", "loss"])
     table.insert(1, "epoch", (table["step"] / steps_an_epoch).round(4))
