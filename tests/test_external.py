@@ -1,6 +1,7 @@
 """Frame scores of other systems: read, checked, and put beside this project's own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,14 @@ def test_npy_of_another_length_or_with_objects_is_refused(prepared):
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(VadError, match="expected an array of numbers"):
         read_scores(Path("objects.npy"), clips())
+
+
+def test_npy_of_clips_whose_order_is_not_clear_is_refused(prepared):
+    """`2` before `10`, or after it as text: a file without names could mean either."""
+    np.save("scores.npy", np.zeros(24))
+    names = [replace(clips()[0], name=name) for name in ("2", "10")]
+    with pytest.raises(VadError, match="pad the clips' names with zeros"):
+        read_scores(Path("scores.npy"), names)
 
 
 def test_a_folder_with_a_clip_too_many_too_few_or_too_short_is_refused(prepared):

@@ -1,6 +1,6 @@
 """Frame labels: from what the layouts hold to the spans of a clip, checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,11 +48,11 @@ def labelled_ranges(clip: Clip, ranges: Iterable[tuple[int, int]], source: objec
     return labelled(clip, labels, source)
 
 
-def check_order(clips: list[Clip], source: object) -> None:
-    """Raises VadError where a file that only lists labels in the clips' order could mean two orders."""
+def check_order(clips: Sequence[Clip], source: object) -> None:
+    """Raises VadError where a file that only lists its values in the clips' order could mean two orders."""
     names = [clip.name for clip in clips]
     if sorted(names) != sorted(names, key=natural_key):
         raise VadError(
-            f"{source}: lists labels in the order of the clips, but {min(names)!r} … {max(names)!r} sort one way as "
+            f"{source}: its values are in the order of the clips, but {min(names)!r} … {max(names)!r} sort one way as "
             "text and another as numbers; pad the clips' names with zeros"
         )

@@ -198,8 +198,10 @@ def read_scores(source: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
                 raise VadError(f"{file}: no testing clip {file.stem!a}; clips are {', '.join(sorted(names))}")
         found = [np.asarray(read_array(source / f"{clip.name}.npy"), np.float64).reshape(-1) for clip in clips]
     elif source.suffix.lower() == ".npy":
+        from vadlib.datasets.labels import check_order
         from vadlib.datasets.object_arrays import read_array
 
+        check_order(clips, source)
         pooled = np.asarray(read_array(source), np.float64).reshape(-1)
         frames = [clip.frames for clip in clips]
         if len(pooled) != sum(frames):
