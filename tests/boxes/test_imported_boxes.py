@@ -153,6 +153,41 @@ def test_coco_without_numbers_must_list_every_frame(tmp_path):
         found(tmp_path, "{split}.json", CLIPS[2])
 
 
+@pytest.mark.parametrize(
+    ("image", "note"),
+    [
+        ({"frame_id": "abc"}, {}),
+        ({"frame_id": 1.5}, {}),
+        ({"frame_id": float("nan")}, {}),
+        ({}, {"score": "high"}),
+        ({}, {"score": None}),
+        ({}, {"category_id": "car"}),
+        ({}, {"image_id": [9]}),
+        ({}, {"bbox": [1, 2, 3]}),
+    ],
+)
+def test_coco_values_of_another_kind_are_refused(tmp_path, image, note):
+    image, note = (
+        {"id": 9, "file_name": "02/1.jpg", "frame_id": 0} | image,
+        {"image_id": 9, "bbox": [0, 0, 9, 9]} | note,
+    )
+    coco(tmp_path / "testing.json", [image], [note])
+    with pytest.raises(VadError, match=r"testing\.json: not COCO JSON with images"):
+        found(tmp_path, "{split}.json", CLIPS[2])
+
+
+def test_json_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "testing.json").write_text("[" * 100_000)
+    with pytest.raises(VadError, match=r"testing\.json: not COCO JSON"):
+        found(tmp_path, "{split}.json", CLIPS[2])
+
+
+def test_a_class_beyond_16_bits_is_unknown_and_not_another(tmp_path):
+    (tmp_path / "testing.csv").write_text("clip,frame,x1,y1,x2,y2,score,cls\n02,0,0,0,9,9,1,65539\n02,0,1,1,9,9,1,3\n")
+    detect = make_detector(Detector(kind="import", boxes="{split}.csv"), Path("weights"), tmp_path, CLIPS)
+    assert detect(CLIPS[2], 0, [None])[0].cls.tolist() == [-1, 3]
+
+
 def test_coco_annotation_of_no_image_is_refused(tmp_path):
     coco(tmp_path / "testing.json", [], [{"image_id": 9, "bbox": [0, 0, 9, 9]}])
     with pytest.raises(VadError, match="names image 9"):

@@ -1,7 +1,9 @@
 """Each layout, written in miniature by `layouts`, is indexed to the truth it was drawn from."""
 
 import shutil
+import time
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -197,6 +199,61 @@ def test_ranges_outside_the_clip(tmp_path, first, last):
         _index(tmp_path / "mini", "frames")
 
 
+@pytest.mark.parametrize("last", [np.inf, np.nan, 2.5])
+def test_ranges_that_are_not_whole_numbers(tmp_path, last):
+    layouts.write_frames_folders(tmp_path / "mini", "mat")
+    cells = scipy.io.loadmat(tmp_path / "mini/mini.mat")["gt"]
+    cells[0, 0] = np.array([[1.0], [last]])
+    scipy.io.savemat(tmp_path / "mini/mini.mat", {"gt": cells})
+    with pytest.raises(VadError, match="`gt` of clip testing/01 must be 2 x k whole numbers"):
+        _index(tmp_path / "mini", "frames")
+
+
+def _content_elsewhere(file, parent):
+    """Cells whose bytes lie in another file of the disk."""
+    other = parent / "other"
+    other.write_bytes(b"x" * 48 * 32)
+    cell = file.create_dataset("cell", (48, 32), np.uint8, external=[(str(other), 0, 48 * 32)])
+    _refer(file, cell)
+
+
+def _linked(file, parent):
+    layouts.write_cells_73(parent / "other.mat", "volLabel", [np.ones((32, 48), np.uint8)] * 12)
+    file["volLabel"] = h5py.ExternalLink(str(parent / "other.mat"), "volLabel")
+
+
+def _huge_cell(file, parent):
+    """Claims a terabyte, takes nothing."""
+    _refer(file, file.create_dataset("cell", (10**6, 10**6), np.uint8, chunks=(1000, 1000)))
+
+
+def _many_cells(file, parent):
+    file.create_dataset("volLabel", (10**6, 10**6), h5py.ref_dtype, chunks=(1000, 1000))
+
+
+def _refer(file, cell):
+    cells = file.create_dataset("volLabel", (12, 1), h5py.ref_dtype)
+    for number in range(12):
+        cells[number, 0] = cell.ref
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (_content_elsewhere, "its content lies in another file"),
+        (_linked, "no cell array `volLabel`"),
+        (_huge_cell, "an array of 1,000,000,000,000 bytes"),
+        (_many_cells, "an array of 8,000,000,000,000 bytes"),
+    ],
+)
+def test_a_matlab_file_that_reaches_out_or_claims_too_much(tmp_path, write, message):
+    layouts.write_avenue(tmp_path / "mini", "mat73")
+    with h5py.File(tmp_path / "mini/ground_truth_demo/testing_label_mask/1_label.mat", "w") as file:
+        write(file, tmp_path)
+    with pytest.raises(VadError, match=rf"1_label\.mat: .*{message}"):
+        _index(tmp_path / "mini", "avenue")
+
+
 def test_ranges_of_too_few_clips(tmp_path):
     layouts.write_frames_folders(tmp_path / "mini", "mat")
     cells = scipy.io.loadmat(tmp_path / "mini/mini.mat")["gt"]
@@ -259,6 +316,15 @@ def test_a_ucsd_script_that_cannot_be(tmp_path, content, message):
         _index(tmp_path / "mini", "ucsd")
 
 
+def test_a_ucsd_script_without_ends_is_refused_at_once(tmp_path):
+    layouts.write_ucsd(tmp_path / "mini", script=True, masks=False)
+    (tmp_path / "mini/Test/UCSDmini.m").write_text(".gt_frame=[" * 20_000)
+    started = time.monotonic()
+    with pytest.raises(VadError, match=r"UCSDmini\.m: labels of 0 clips"):
+        _index(tmp_path / "mini", "ucsd")
+    assert time.monotonic() - started < 10  # looking for each end through the whole file takes a minute
+
+
 def test_avenue_masks_of_another_video(tmp_path):
     layouts.write_avenue(tmp_path / "mini", "mat")
     scipy.io.savemat(
@@ -267,6 +333,24 @@ def test_avenue_masks_of_another_video(tmp_path):
     )
     with pytest.raises(VadError, match=r"2_label\.mat: 13 labels for clip testing/02, which has 12 frames"):
         _index(tmp_path / "mini", "avenue")
+
+
+def _write_archive(path):
+    with path.open("wb") as file:
+        np.savez(file, masks=np.zeros((12, 32, 48), np.uint8))
+
+
+def _write_deep_header(path):
+    header = (b"{'descr': " + b"(" * 2000 + b"}").ljust(2990) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
+@pytest.mark.parametrize("write", [_write_archive, _write_deep_header, lambda path: path.write_bytes(b"")])
+def test_shanghaitech_pixel_masks_that_are_no_array(tmp_path, write):
+    layouts.write_shanghaitech(tmp_path / "mini", False, True)
+    write(tmp_path / "mini/testing/test_pixel_mask/01_0001.npy")
+    with pytest.raises(VadError, match=r"01_0001\.npy: cannot be read as masks"):
+        _index(tmp_path / "mini", "shanghaitech")
 
 
 def test_shanghaitech_pixel_masks_of_another_size(tmp_path):

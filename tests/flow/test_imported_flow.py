@@ -113,3 +113,28 @@ def test_number_of_fields_must_fit_the_clip(tmp_path, folder):
 def test_missing_folder_says_where_it_belongs(tmp_path):
     with pytest.raises(VadError, match="flow/testing/01: not found; put the flow of clip 01 there"):
         flow(tmp_path)
+
+
+def test_a_png_that_claims_to_be_huge_is_not_decoded(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for number in (1, 2):
+        write_kitti(folder / f"{number}", FIELDS[0])
+        content = bytearray((folder / f"{number}.png").read_bytes())
+        content[16:24] = (100_000).to_bytes(4, "big") * 2
+        (folder / f"{number}.png").write_bytes(content)
+    with pytest.raises(VadError, match=r"1\.png: clip 01, frame 0: not a flow field \(expected a PNG of at most"):
+        flow(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG"])
+def test_an_empty_or_cut_png_is_refused(tmp_path, folder, content):
+    for number in (1, 2):
+        (folder / f"{number}.png").write_bytes(content)
+    with pytest.raises(VadError, match=r"1\.png: clip 01, frame 0: not a flow field"):
+        flow(tmp_path)
+
+
+def test_names_may_hold_digits_of_other_scripts(tmp_path, folder):
+    for name, field in zip(("a\u00b2", "b\u00b21"), FIELDS, strict=True):
+        write_npy(folder / name, field)
+    assert [field[0, 0, 0] for field in flow(tmp_path)] == [1.5, -3.25, -3.25]

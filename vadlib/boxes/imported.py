@@ -1,7 +1,6 @@
 """Boxes computed elsewhere: VEC's .npy, COCO JSON, CSV; chosen by the file's ending."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vadlib.boxes.table import IMPORTED, Boxes
-from vadlib.clips import Clip
+from vadlib.clips import Clip, natural_key
 from vadlib.errors import VadError
 from vadlib.settings import Detector
 
@@ -142,26 +141,31 @@ def _read_coco(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         images = {image["id"]: (str(image["file_name"]), image.get("frame_id")) for image in content["images"]}
+        if any(frame is not None and type(frame) is not int for _, frame in images.values()):
+            raise ValueError("a frame_id is a whole number")
         marks = [
             (
                 note["image_id"],
                 *(float(v) for v in note["bbox"]),
-                note.get("score", 1.0),
+                float(note.get("score", 1.0)),
                 note.get("category_id", -1),
             )
             for note in content["annotations"]
         ]
         if any(len(mark) != 7 for mark in marks):
             raise ValueError("a bbox is four numbers")
-    except (ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
+        if any(type(mark[-1]) is not int for mark in marks):
+            raise ValueError("a category_id is a whole number")
+        unknown = [mark[0] for mark in marks if mark[0] not in images]
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise VadError(
             f"{path}: not COCO JSON with images (id, file_name) and annotations (image_id, bbox): {error}"
         ) from None
+    if unknown:
+        raise VadError(f"{path}: an annotation names image {unknown[0]}, which `images` does not have")
     frames = _coco_frames(path, images, clips)
     by_clip: dict[str, list[tuple]] = {clip.key: [] for clip in clips}
     for image_id, x, y, w, h, score, category in marks:
-        if image_id not in frames:
-            raise VadError(f"{path}: an annotation names image {image_id}, which `images` does not have")
         key, frame = frames[image_id]
         by_clip[key].append((frame, x, y, x + w, y + h, score, category))
     found = {}
@@ -190,7 +194,7 @@ def _coco_frames(path: Path, images: dict, clips: Sequence[Clip]) -> dict:
                 f"{clip.frames} frames; list every frame, or give each image its `frame_id`"
             )
         else:
-            rows.sort(key=lambda row: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", row[0])])
+            rows.sort(key=lambda row: natural_key(row[0]))
             frames |= {image_id: (clip.key, number) for number, (_, _, image_id) in enumerate(rows)}
     return frames
 
@@ -215,6 +219,8 @@ def _some(names) -> str:
 
 def _rows(frame: np.ndarray, xyxy: np.ndarray, score: np.ndarray | None = None, ids: np.ndarray | None = None) -> Rows:
     order = np.argsort(frame, kind="stable")
+    if ids is not None:  # beyond 16 bits they would become others: unknown
+        ids = np.where((ids >= -1) & (ids < 2**15), ids, -1)
     return Rows(frame[order], Boxes.of(xyxy, IMPORTED, score, ids).take(order))
 
 

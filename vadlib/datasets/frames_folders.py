@@ -77,7 +77,8 @@ def _from_ranges(clips: list[Clip], file: Path) -> list[Clip]:
     if len(cells) != len(clips):
         raise VadError(f"{file}: `gt` has labels of {len(cells)} clips, there are {len(clips)} testing clips")
     for clip, cell in zip(clips, cells, strict=True):
-        if cell.size and (cell.ndim != 2 or len(cell) != 2 or (cell != np.floor(cell)).any()):
+        whole = np.isfinite(cell) & (cell == np.floor(cell))
+        if cell.size and (cell.ndim != 2 or len(cell) != 2 or not whole.all()):
             raise VadError(f"{file}: `gt` of clip {clip.key} must be 2 x k whole numbers, found {cell.shape}")
     return [
         labelled_ranges(clip, [(int(a), int(b)) for a, b in cell.reshape(2, -1).T], file, first_frame=1)

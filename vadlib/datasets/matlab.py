@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vadlib.errors import VadError
+
+MAX_BYTES = 1 << 28  # of a cell: a mask of 16,384 x 16,384 px
 
 
 def read_cells(path: Path, variable: str) -> Iterator[np.ndarray]:
@@ -41,9 +44,20 @@ def _cells_of_hdf5(path: Path, variable: str) -> Iterator[np.ndarray]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        if not isinstance(file.get(variable), h5py.Dataset) or file[variable].dtype != h5py.ref_dtype:
+        if not isinstance(file.get(variable, getlink=True), h5py.HardLink):  # others lead to other files
             raise VadError(f"{path}: no cell array `{variable}`")
-        for reference in file[variable][()].ravel():
+        if not isinstance(file[variable], h5py.Dataset) or file[variable].dtype != h5py.ref_dtype:
+            raise VadError(f"{path}: no cell array `{variable}`")
+        for reference in _whole(file[variable]).ravel():
             cell = file[reference]
             # MATLAB writes axes in the reverse order; an empty array as its shape, with a mark.
-            yield np.zeros((0, 0)) if "MATLAB_empty" in cell.attrs else cell[()].T
+            yield np.zeros((0, 0)) if "MATLAB_empty" in cell.attrs else _whole(cell).T
+
+
+def _whole(array: Any) -> np.ndarray:
+    """A data set of an HDF5 file, which may claim any size, and that its bytes lie in any other file."""
+    if array.external or array.is_virtual:
+        raise ValueError("its content lies in another file")
+    if array.nbytes > MAX_BYTES:
+        raise ValueError(f"an array of {array.nbytes:,} bytes; those of labels are read up to {MAX_BYTES:,}")
+    return array[()]

@@ -42,7 +42,7 @@ def index(folder: Path, root: Path) -> list[Clip]:
 def _from_script(clips: list[Clip], file: Path) -> list[Clip]:
     """Lines such as `TestVideoFile{end+1}.gt_frame = [5:90, 140:200];`, one a clip, from 1, ends included."""
     text = "\n".join(line.partition("%")[0] for line in file.read_text("latin1").splitlines())
-    lists = re.findall(r"\.gt_frame\s*=\s*\[([^\]]*)\]", text)
+    lists = re.findall(r"\.gt_frame\s*=\s*\[([^][]*)\]", text)
     if len(lists) != len(clips):
         raise VadError(f"{file}: labels of {len(lists)} clips, there are {len(clips)} testing clips")
     labelled_clips = []

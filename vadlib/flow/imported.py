@@ -1,18 +1,18 @@
 """Optical flow computed elsewhere: a field a frame as .npy, .flo (Middlebury) or 16-bit .png (KITTI)."""
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vadlib.clips import Clip
+from vadlib.clips import Clip, natural_key
 from vadlib.errors import VadError
 from vadlib.flow import resize_flow
 from vadlib.settings import Flow
 
 FLO_MAGIC = b"PIEH"  # 202021.25 as float32, which opens every .flo
+MAX_PIXELS = 1 << 26  # of a PNG
 UNKNOWN = 1e9  # px: .flo's mark of a pixel without flow
 
 
@@ -47,7 +47,7 @@ def _files(folder: Path, clip: Clip) -> list[Path]:
         raise VadError(f"{folder}: not found; put the flow of clip {clip.name} there, or mend flow.fields")
     files = sorted(
         (path for path in folder.iterdir() if path.suffix.lower() in READERS),
-        key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)],
+        key=lambda path: natural_key(path.name),
     )
     if len(files) not in (clip.frames, clip.frames - 1):
         raise VadError(
@@ -82,7 +82,11 @@ def _read_flo(path: Path) -> np.ndarray:
 
 def _read_kitti(path: Path) -> np.ndarray:
     """Red and green are 64 u + 2^15 and 64 v + 2^15, blue is 1 where there is flow (KITTI's development kit)."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)  # blue, green, red
+    content = np.fromfile(path, np.uint8)
+    # A small file may claim any size: its header is read first.
+    if len(content) < 24 or np.prod(content[16:24].view(">u4"), dtype=np.int64) > MAX_PIXELS:
+        raise ValueError(f"expected a PNG of at most {MAX_PIXELS:,} px")
+    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # blue, green, red
     if image is None or image.dtype != np.uint16 or image.ndim != 3:
         raise ValueError("expected a PNG with three channels of 16 bits")
     field = (image[..., :0:-1].astype(np.float32) - 2**15) / 64
