@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.clips import Clip
-from vadlib.datasets.labels import labelled
+from vadlib.datasets.labels import labelled_by_masks
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.datasets.matlab import read_cells
 from vadlib.errors import VadError
@@ -36,7 +36,7 @@ def masks(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray] | None:
 
 def _from_masks(clip: Clip, folder: Path) -> Clip:
     file = _mask_file(clip, folder)
-    return labelled(clip, np.array([mask.any() for mask in read_cells(file, "volLabel")]), file)
+    return labelled_by_masks(clip, read_cells(file, "volLabel"), file)
 
 
 def _mask_file(clip: Clip, folder: Path) -> Path:

@@ -31,6 +31,14 @@ def labelled(clip: Clip, labels: np.ndarray, source: object) -> Clip:
     return replace(clip, anomalous=tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2)))
 
 
+def labelled_by_masks(clip: Clip, masks: Iterable[np.ndarray], source: object) -> Clip:
+    """The clip with spans taken from a pixel mask for each frame, which is anomalous where any pixel is set.
+
+    Raises VadError naming `source` for another number of masks than frames.
+    """
+    return labelled(clip, np.array([mask.any() for mask in masks]), source)
+
+
 def labelled_ranges(clip: Clip, ranges: Iterable[tuple[int, int]], source: object, first_frame: int) -> Clip:
     """The clip with spans taken from ranges (first, last), both included, of frames counted from `first_frame`.
 

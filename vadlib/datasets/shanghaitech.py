@@ -10,7 +10,7 @@ import numpy as np
 
 from vadlib.clips import Clip
 from vadlib.datasets.frames_folders import labelled_by_arrays
-from vadlib.datasets.labels import labelled
+from vadlib.datasets.labels import labelled_by_masks
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
 
@@ -28,7 +28,10 @@ def index(folder: Path, root: Path) -> list[Clip]:
     if frame_masks.is_dir():
         return training + labelled_by_arrays(testing, frame_masks)
     if pixel_masks.is_dir():
-        return training + [_from_pixels(clip, pixel_masks / f"{clip.name}.npy") for clip in testing]
+        files = [pixel_masks / f"{clip.name}.npy" for clip in testing]
+        return training + [
+            labelled_by_masks(clip, _pixels(clip, file), file) for clip, file in zip(testing, files, strict=True)
+        ]
     return training + testing
 
 
@@ -36,11 +39,6 @@ def masks(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray] | None:
     """A testing clip's pixel masks (H, W), anomalous where not 0; None where it has none."""
     file = folder / "testing/test_pixel_mask" / f"{clip.name}.npy"
     return iter(_pixels(clip, file)) if file.exists() else None
-
-
-def _from_pixels(clip: Clip, file: Path) -> Clip:
-    """A frame is anomalous where its mask has any pixel set."""
-    return labelled(clip, np.array([mask.any() for mask in _pixels(clip, file)]), file)
 
 
 def _pixels(clip: Clip, file: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.clips import Clip, probe_clip, read_frames
-from vadlib.datasets.labels import labelled, labelled_ranges
+from vadlib.datasets.labels import labelled_by_masks, labelled_ranges
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
 
@@ -68,7 +68,7 @@ def _from_masks(clip: Clip, folder: Path, root: Path) -> Clip:
     """A frame is anomalous where its mask has any pixel set."""
     if not folder.is_dir():
         raise VadError(f"{folder}: no masks for clip {clip.key}, while others have some, and no .m file")
-    return labelled(clip, np.array([mask.any() for mask in _pixels(clip, folder, root)]), folder)
+    return labelled_by_masks(clip, _pixels(clip, folder, root), folder)
 
 
 def _pixels(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray]:
