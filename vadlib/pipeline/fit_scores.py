@@ -51,14 +51,17 @@ def error_statistics(
     networks: Mapping[Branch, nn.Module], cubes: CubeSet, p: float, size: int, engine: Engine
 ) -> dict[Branch, Statistics]:
     """The statistics of each network's errors on the cubes, in batches of `size`."""
-    found: dict[Branch, list[np.ndarray]] = {branch: [] for branch in networks}
+    # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
+    found = {branch: np.empty(len(cubes), np.float32) for branch in networks}
+    done = 0
     with progress(len(cubes), "fit_scores", "cube") as bar, torch.inference_mode():
         for batch in cubes.in_order(size):
             errors = reconstruction_errors(networks, engine.cubes(batch.raw), engine.flows(batch.flow), p, engine)
             for branch, error in errors.items():
-                found[branch].append(error.cpu().numpy())
+                found[branch][done : done + len(error)] = error.cpu()
+            done += len(batch.raw)
             bar.update(len(batch.raw))
     try:
-        return {branch: fit_statistics(errors) for branch, errors in found.items()}
+        return {branch: fit_statistics([errors]) for branch, errors in found.items()}
     except ValueError as error:
         raise VadError(f"fitting score statistics: {error}") from None

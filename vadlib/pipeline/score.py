@@ -96,14 +96,15 @@ def clip_errors(
     networks: Mapping[Branch, nn.Module], cubes: CubeSet, settings: Dataset, size: int, engine: Engine
 ) -> dict[float, dict[Branch, np.ndarray]]:
     """S_r and S_m of every cube in order, float32 (N,), perturbed with each eta, in batches of `size`."""
-    errors: dict[float, dict[Branch, list[np.ndarray]]] = {
-        eta: {branch: [np.empty(0, np.float32)] for branch in networks} for eta in settings.eta
-    }
+    # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
+    errors = {eta: {branch: np.empty(len(cubes), np.float32) for branch in networks} for eta in settings.eta}
+    done = 0
     for batch in cubes.in_order(size):
         for eta, of_branch in batch_errors(networks, batch, settings, engine).items():
             for branch, error in of_branch.items():
-                errors[eta][branch].append(error)
-    return {eta: {b: np.concatenate(parts) for b, parts in of_branch.items()} for eta, of_branch in errors.items()}
+                errors[eta][branch][done : done + len(error)] = error
+        done += len(batch.raw)
+    return errors
 
 
 def batch_errors(
