@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vadlib.commands import DatasetName, friendly
+from vadlib.errors import VadError
 from vadlib.settings import Branch, load_dataset, reference
 
 app = typer.Typer(
@@ -87,12 +88,8 @@ def score(
         ),
     ],
     model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
-    output: Annotated[
-        Path, typer.Option(help="The folder for what is found; of several clips each gets its own in it.")
-    ],
-    threshold: Annotated[
-        float | None, typer.Option(help="Call frames above it anomalous; the model's if absent.")
-    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for what is found; each of several clips gets its own in it.")],
+    threshold: Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")] = None,
     detector_weights: YoloWeights = None,
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
@@ -120,11 +117,8 @@ def score(
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
     if not counts["clips"]:
         raise VadError("no footage was named")
-    return {
-        "clips": counts.pop("clips"),
-        **counts,
-        "frames/s": round(counts["frames"] / (time.monotonic() - started), 1),
-    }
+    rate = round(counts["frames"] / (time.monotonic() - started), 1)
+    return {"clips": counts.pop("clips"), **counts, "frames/s": rate}
 
 
 def train(
@@ -163,7 +157,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-for function in (import_checkpoint, check_data, fetch, evaluate, settings):
+for function in (score, train, evaluate, check_data, fetch, import_checkpoint, settings):
     app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
 
 

@@ -31,8 +31,9 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
         started = time.monotonic()
         try:
             counts = function(*args, **options)
-        except KeyboardInterrupt:
-            print("stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            kept = "stopped; what was finished is kept, the same command goes on from there"
+            print(str(stop) or kept, file=sys.stderr)
             raise typer.Exit(130) from None
         except Exception as error:
             if debug:
@@ -41,7 +42,8 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
             raise typer.Exit(1) from None
         if counts is not None:
             words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-            name = " ".join([function.__name__, *(str(value) for value in options.values())])
+            values = (value for given in options.values() for value in (given if isinstance(given, list) else [given]))
+            name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
             print(f"{name}: {words} in {time.monotonic() - started:.1f} s, peak memory {_peak_mib()} MiB")
 
     signature = inspect.signature(function)

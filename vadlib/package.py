@@ -120,7 +120,7 @@ def _settings(path: Path) -> Dataset:
     try:
         settings = Dataset.model_validate(content)
     except ValidationError as error:
-        raise VadError(f"{path}: {first_problem(error)}; {_AGAIN}") from None
+        raise VadError(f"{path}: {first_problem(error, within=('dataset', 'packaged'))}; {_AGAIN}") from None
     named = PurePosixPath(settings.detector.weights or "")
     if named.is_absolute() or ".." in named.parts:
         raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
