@@ -133,7 +133,7 @@ def test_the_labelled_span_is_shaded_where_the_labels_are(page):
     assert [shape["y0"] for shape in shapes if shape["type"] == "line"] == [1.5]  # the threshold
 
 
-def over(page, frame: int) -> tuple[float, float]:
+def over(page, frame: int | str) -> tuple[float, float]:
     """Where in the window the curve of a frame is."""
     return page.evaluate(
         """(frame) => { const l = document.getElementById('curve')._fullLayout;
@@ -218,6 +218,11 @@ def test_dark_mode_changes_page_and_chart(page):
 def test_unlabelled_footage_has_a_time_axis_and_no_empty_sections(visit):
     page = visit("own.html").page
     assert page.text_content("#curve .xtitle") == "time"
+    drawn_at = page.evaluate("document.getElementById('curve').calcdata[0].map((point) => point.x)")
+    assert drawn_at == [None] + [80 * frame for frame in range(1, 80)]  # ms; the first frame has no boxes
+    page.mouse.move(*over(page, "1970-01-01T00:00:02.4"))
+    page.wait_for_selector("#curve .hoverlayer .hovertext")
+    assert "frame 30 · 0:02.40" in page.text_content("#curve .hoverlayer")
     assert page.query_selector("#roc") is None
     assert page.query_selector(".cards") is None
     assert page.query_selector("#clips") is None
@@ -240,6 +245,10 @@ def test_the_annotated_video_is_shown_and_follows_a_jump(visit, pages):
     assert page.evaluate("document.getElementById('video').videoWidth") == 64
     page.click(".card >> nth=1 >> .jump")  # clip 01, frame 30
     until(page, "Math.abs(document.getElementById('video').currentTime - 1.2) < 0.01")
+    page.mouse.move(*over(page, 35))
+    page.wait_for_selector("#curve .hoverlayer .hovertext")
+    page.mouse.click(*over(page, 35))
+    until(page, "Math.abs(document.getElementById('video').currentTime - 1.4) < 0.01")
     page.click("text='02'")  # which has no video
     assert not page.is_visible("#video-figure")
     assert seen.messages == []

@@ -27,8 +27,10 @@
     if (clip.times) return clip.times[Math.min(Math.floor(frame / data.step), clip.times.length - 1)];
     return clip.fps ? frame / clip.fps : null;
   }
-  // Clips with times of their own have a time axis: milliseconds, which Plotly counts in UTC as a date's.
-  const xOf = (clip, frame) => (clip.times ? 1000 * timeOf(clip, frame) : frame);
+  // Clips with times of their own have a time axis, as dates of the first day Plotly's calendar counts from. Dates are
+  // given as text: Plotly takes a small number for a year.
+  const dateOf = (seconds) => new Date(Math.round(1000 * seconds)).toISOString().slice(0, -1);
+  const xOf = (clip, frame) => (clip.times ? dateOf(timeOf(clip, frame)) : frame);
   const place = (clip, frame) => {
     const time = timeOf(clip, frame);
     return `frame ${frame}` + (time === null ? "" : ` · ${clock(time)}`);

@@ -32,7 +32,7 @@ _PROTOCOLS = {
 
 
 def render(report: Report) -> str:
-    """The whole page. Raises ValueError for a report without clips, or an anomaly of a clip that it does not have."""
+    """The whole page. Raises ValueError for a report without clips."""
     if not report.clips:
         raise ValueError("a report needs at least one clip")
     step = max(1, math.ceil(sum(len(clip.scores) for clip in report.clips) / MOST_POINTS))
@@ -219,7 +219,11 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     else:
         tiles.append(_tile("frames", f"{len(scores):,}"))
     tiles.append(_tile("highest score", _score(scored.max() if len(scored) else None)))
-    tiles.append(_tile("clips", f"{len(report.clips):,}"))
+    only = report.clips[0]
+    if len(report.clips) > 1:
+        tiles.append(_tile("clips", f"{len(report.clips):,}"))
+    elif (length := only.time(len(only.scores) - 1)) is not None:
+        tiles.append(_tile("length", _clock(length)))
     tiles.append(_tile("frames without boxes", f"{len(scores) - len(scored):,}", "they have no score"))
     return tiles
 
@@ -239,11 +243,15 @@ def _metric_tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             metrics.get("equal_error_rate"),
             _interval(metrics, "equal_error_rate"),
         ),
-        ("AUROC of the untrained floor", areas.get("floor"), "largest mean flow in a box"),
+        ("AUROC of the untrained floor", areas.get("floor"), _floor_note(metrics)),
         ("RBDC", metrics.get("rbdc"), _interval(metrics, "rbdc")),
         ("TBDC", metrics.get("tbdc"), _interval(metrics, "tbdc")),
     ]
     return [_tile(label, f"{100 * value:.1f} %", note) for label, value, note in known if value is not None]
+
+
+def _floor_note(metrics: Mapping[str, Any]) -> str:
+    return "; ".join(filter(None, ("largest mean flow in a box", _interval(metrics, "auroc", "floor"))))
 
 
 def _interval(metrics: Mapping[str, Any], *keys: str) -> str:
@@ -251,7 +259,7 @@ def _interval(metrics: Mapping[str, Any], *keys: str) -> str:
     found: Any = metrics.get("intervals", {})
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
-    return f"95 %: {100 * found[0]:.1f} to {100 * found[1]:.1f}" if found else ""
+    return f"95 % interval {100 * found[0]:.1f} to {100 * found[1]:.1f}" if found else ""
 
 
 def _protocols(metrics: Mapping[str, Any] | None) -> list[dict[str, str]]:
