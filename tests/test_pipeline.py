@@ -177,6 +177,9 @@ def test_the_rendered_street_goes_through_on_motion_boxes(tmp_path, monkeypatch)
     labels = pd.read_csv("work/mini/prepared/footage/labels.csv")
     assert counts["prepare"]["anomalous frames"] == (labels["last"] - labels["first"] + 1).sum() > 0
     assert counts["detect"]["motion boxes"] == counts["detect"]["boxes"] > 0
+    regions = pd.read_csv("work/mini/prepared/footage/regions.csv")
+    assert counts["evaluate"]["regions"] == len(regions) > 0
+    assert counts["evaluate"]["tracks"] == len(regions.groupby(["clip", "track"]))
     assert leftovers(tmp_path) == []
 
 
@@ -253,6 +256,34 @@ def test_a_clip_shorter_than_a_cube_goes_through(project, frames):
     assert (scores["clip"] == "01").sum() == frames
     assert scores["score"].notna().all()
     assert counts["evaluate"]["frames"] == frames + 2 * layouts.FRAMES
+
+
+# Regions
+
+
+def test_regions_are_evaluated_where_there_are_some_and_forgotten_with_their_file(copied):
+    """The true boxes are the detections: each region has one that fits it, all at or above some threshold."""
+    truth = layouts.draw()
+    rows = [
+        f"{key[-2:]},{t},1,{x1},{y1},{x2},{y2}" for key in truth.masks for t, x1, y1, x2, y2 in _squares(truth, key)
+    ]
+    Path("data/mini/regions.csv").write_text("\n".join(["clip,frame,track,x1,y1,x2,y2", *rows]) + "\n")
+    counts = run_stages(settings(), ["prepare", "evaluate"])
+    assert (counts["evaluate"]["regions"], counts["evaluate"]["tracks"]) == (ANOMALOUS, 2)
+    metrics = json.loads(Path("metrics/mini/metrics.json").read_text())
+    # At worst all 36 normal boxes come first, one a frame: only then would nothing be found before the end.
+    assert 0 < metrics["rbdc"] <= 1
+    assert metrics["intervals"]["rbdc"][0] <= metrics["rbdc"] <= metrics["intervals"]["rbdc"][1]
+    Path("data/mini/regions.csv").unlink()
+    run_stages(settings(), ["prepare", "evaluate"])
+    assert "rbdc" not in json.loads(Path("metrics/mini/metrics.json").read_text())
+
+
+def _squares(truth: layouts.Truth, key: str):
+    """Frame and box of the anomaly, where a clip has one."""
+    for frame in np.flatnonzero(truth.labels[key]):
+        y, x = np.nonzero(truth.masks[key][frame])
+        yield frame, x.min(), y.min(), x.max() + 1, y.max() + 1
 
 
 # Sweeps
