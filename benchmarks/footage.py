@@ -1,4 +1,4 @@
-"""Detect, flow and build on rendered footage, as their stages run them."""
+"""Detect, flow and build on rendered footage, as their stages run them; and all the way from frames to frame scores."""
 
 import contextlib
 import os
@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.literal import perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
+from benchmarks.networks import literal_networks, networks
 from vadlib.boxes import detect_clip, make_detector
 from vadlib.clips import read_frames
+from vadlib.compute import make_engine
 from vadlib.cubes import cubes_of_clip
 from vadlib.flow import flow_of_clip, make_estimator
 from vadlib.pipeline.build import boxes_of_frames
@@ -20,11 +23,14 @@ from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
-from vadlib.settings import Compute, Cube, Dataset, Street, load_dataset
-from vadlib.shards import ShardWriter
+from vadlib.scoring import Statistics
+from vadlib.settings import BRANCHES, Compute, Cube, Dataset, Model, Street, load_dataset
+from vadlib.shards import ShardWriter, flow_steps
+from vadlib.streaming import Scorer, score_frames
 
 CLIPS = 4  # of each split
 FRAMES = 150  # of each clip, 320x224 px
+SCORED = 24  # frames that the literal way is given time for, end to end
 
 
 @contextlib.contextmanager
@@ -33,7 +39,7 @@ def rendered_project() -> Iterator[tuple[Places, Dataset]]:
     settings, _ = load_dataset("synthetic")
     street = Street(training_clips=CLIPS, testing_clips=CLIPS, clip_frames=FRAMES)
     source = settings.source.model_copy(update={"street": street})
-    settings = settings.model_copy(update={"source": source, "cube": Cube()})
+    settings = settings.model_copy(update={"source": source, "cube": Cube(), "model": Model()})
     weights = Path("weights").resolve()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("weights").symlink_to(weights)
@@ -92,9 +98,41 @@ def plain_build_work(places: Places) -> Work:
     return build
 
 
+def end_to_end_work(places: Places, settings: Dataset) -> tuple[Work, Work]:
+    """A clip's first frames to frame scores at the paper's sizes, all models loaded: in one pass, and literally.
+
+    Both have the same boxes and flow to compute; the literal way scores a frame's cubes by themselves.
+    """
+    clip = places.load_manifest().clips[0]
+    frames = list(read_frames(clip))[:SCORED]
+    engine = make_engine(Compute())
+    detector = make_detector(settings.detector, places.weights, places.data, (clip,))
+    estimator = make_estimator(settings.flow, places.weights, places.data)
+    frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
+    statistics = {branch: Statistics(0.0, 1.0, 1) for branch in BRANCHES}
+    scorer = Scorer(settings, frozen, statistics, detector, estimator, engine, Compute().score_batch)
+    literal = {branch: network.eval() for branch, network in literal_networks().items()}
+    plain = make_engine(Compute(precision="fp32", device="cpu"))
+
+    def one_pass() -> int:
+        return sum(1 for _ in score_frames(scorer, clip, ((0.0, frame) for frame in frames)))
+
+    def literally() -> int:
+        boxes = [found.xyxy for found in detect_clip(clip, frames, detector, settings.detector)]
+        raw = cubes_of_clip(frames, boxes, settings.cube)
+        flow = cubes_of_clip(flow_of_clip(clip, frames, estimator), boxes, settings.cube)
+        for r, f in zip(raw, flow, strict=True):
+            if len(r.boxes):
+                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(flow_steps(f.cubes))))
+                perturbed_scores(literal["raw"], literal["flow"], cubes, flows, settings.eta[0], settings.model.p)
+        return len(frames)
+
+    return one_pass, literally
+
+
 def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
-    """The rows of build, flow and detect among those wanted."""
-    if not wanted & {"build", "flow", "detect"}:
+    """The rows of build, flow, detect and the whole way among those wanted."""
+    if not wanted & {"build", "flow", "detect", "end_to_end"}:
         return
     with rendered_project() as (places, settings):
         clips = places.load_manifest().clips
@@ -137,6 +175,11 @@ def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
                 work()
             yield row("build", "cubes/s/core", alternate([work, plain_build_work(places)], rounds), peak.mb,
                       "a list of float cubes, .npy")  # fmt: skip
+        if "end_to_end" in wanted:
+            one_pass, literally = end_to_end_work(places, settings)
+            with Peak() as peak:
+                one_pass()
+            yield row("end_to_end", "frames/s", alternate([one_pass, literally], rounds), peak.mb, "literal, by frame")
 
 
 def row(name: str, unit: str, rates: list[list[float]], peak_mb: float | None, against: str) -> dict[str, object]:
