@@ -53,7 +53,7 @@ def test_headline_figures_come_with_their_intervals():
     html = render(report())
     tiles = dict(re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", html, re.DOTALL))
     assert "90.1 %" in tiles["AUROC, micro"]
-    assert "95 % interval 84.5 to 95.3" in tiles["AUROC, micro"]
+    assert "95 % interval 84.5–95.3" in tiles["AUROC, micro"]
     assert "95 %" not in tiles["AUROC, macro"]
     assert "61.3 %" in tiles["AUROC of the untrained floor"]
     assert "RBDC" not in tiles

@@ -94,7 +94,7 @@
     if (clip.times) Object.assign(xaxis, { type: "date", tickformat: last && timeOf(clip, last) >= 3600 ? "%H:%M:%S" : "%M:%S" });
     Plotly.react(curve, [line, dots], layout({
       xaxis, yaxis: { title: "anomaly score", fixedrange: true }, shapes: [...shapes, ...thresholdLine(false)],
-      hovermode: "x", dragmode: narrow() ? "pan" : "zoom",
+      hovermode: "x",
     }), CONFIG);
   }
 

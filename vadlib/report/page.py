@@ -259,7 +259,7 @@ def _interval(metrics: Mapping[str, Any], *keys: str) -> str:
     found: Any = metrics.get("intervals", {})
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
-    return f"95 % interval {100 * found[0]:.1f} to {100 * found[1]:.1f}" if found else ""
+    return f"95 % interval {100 * found[0]:.1f}–{100 * found[1]:.1f}" if found else ""
 
 
 def _protocols(metrics: Mapping[str, Any] | None) -> list[dict[str, str]]:
