@@ -13,6 +13,9 @@ def report(dataset: DatasetName) -> Mapping[str, int]:
     """Show the scores: curves, the highest peaks with what the networks made of them, and the metrics, if labelled.
 
     Leaves reports/<data set>.html, one page that works from disk.
+
+    `dvc repro report@<data set>` evaluates first, which needs labels. Without them: `dvc repro package@<data set>
+    score@<data set>`, then this script itself.
     """
     model, output = Path("models") / dataset, Path("reports") / f"{dataset}.html"
     return report_scores(Places.of(dataset), *load_dataset(dataset), model, output)
