@@ -1,0 +1,112 @@
+"""One pass over footage: the stages' scores, in bounded memory, from any kind of source."""
+
+import contextlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests import layouts
+from tests.projects import COMPUTE, MOTION, run_stages, settings
+from vadlib import streaming
+from vadlib.clips import Clip, read_footage
+from vadlib.package import read_package
+from vadlib.pipeline.package import package_model
+from vadlib.pipeline.places import Places
+from vadlib.streaming import make_scorer, score_frames
+
+SMALL_BATCHES = COMPUTE.model_copy(update={"score_batch": 5})
+CLIP = Clip("01", "testing", "01.mp4", 0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder where every stage has run, motion boxes and all, with its model folder."""
+    folder = tmp_path_factory.mktemp("streamed")
+    (folder / "data/mini").mkdir(parents=True)
+    (folder / "weights/mini").mkdir(parents=True)
+    layouts.write_videos(folder / "data/mini", labels=True)
+    with contextlib.chdir(folder):
+        used = settings(source={"layout": "videos"}, detector=MOTION)
+        run_stages(used, compute=SMALL_BATCHES)
+        package_model(Places.of("mini"), Path("models/mini"), used, SMALL_BATCHES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(project):
+    return make_scorer(read_package(project / "models/mini"), SMALL_BATCHES)
+
+
+def of_stages(project: Path, clip: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    tables = (pd.read_parquet(project / f"work/mini/scores/eta_0.002/{t}.parquet") for t in ("frames", "cubes"))
+    return tuple(table[table["clip"] == clip] for table in tables)
+
+
+def streamed(scorer, video: Path):
+    return list(score_frames(scorer, CLIP, read_footage(video, "01", 25)))
+
+
+def test_scores_are_those_of_the_stages_to_the_last_bit(project, scorer):
+    for video in sorted((project / "data/mini/testing").iterdir()):
+        frames, cubes = of_stages(project, video.stem)
+        found = streamed(scorer, video)
+        assert [f.number for f in found] == frames["frame"].tolist()
+        np.testing.assert_array_equal([f.score for f in found], frames["score"])
+        np.testing.assert_array_equal(np.concatenate([f.scores for f in found]), cubes["score"])
+        np.testing.assert_array_equal(np.concatenate([f.boxes for f in found]), cubes[["x1", "y1", "x2", "y2"]])
+        assert len(cubes) > 2 * SMALL_BATCHES.score_batch
+
+
+def test_a_frame_that_waited_long_enough_is_scored_in_a_smaller_batch(project, scorer, monkeypatch):
+    video = project / "data/mini/testing/01.mp4"
+    expected = streamed(scorer, video)
+    monkeypatch.setattr(streaming, "HELD_FRAMES", 1)
+    found = streamed(scorer, video)
+    np.testing.assert_allclose([f.score for f in found], [f.score for f in expected], rtol=1e-4, atol=1e-5)
+
+
+def test_frames_are_read_no_further_ahead_than_detector_window_and_waiting_need(scorer):
+    """However long the footage, and also where nothing is ever found."""
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield taken / 25, np.zeros((64, 64, 3), np.uint8)
+
+    ahead = [taken - frame.number for frame in itertools.islice(score_frames(scorer, CLIP, endless()), 300)]
+    assert max(ahead) < 30
+
+
+def test_what_is_held_does_not_grow_with_the_footage(scorer, project):
+    held = most = 0
+
+    class Watched(np.ndarray):
+        def __del__(self):
+            nonlocal held
+            held -= 1
+
+    def footage():
+        nonlocal held, most
+        images = [image for _, image in read_footage(project / "data/mini/testing/01.mp4", "01", 25)]
+        for number in range(160):
+            held += 1
+            most = max(most, held)
+            yield number / 25, images[number % len(images)].copy().view(Watched)
+
+    assert sum(1 for _ in score_frames(scorer, CLIP, footage())) == 160
+    assert most < 60
+
+
+def test_a_clip_of_one_frame_has_a_score_or_none(scorer):
+    (frame,) = score_frames(scorer, CLIP, iter([(0.0, np.zeros((64, 64, 3), np.uint8))]))
+    assert np.isnan(frame.score)
+    assert frame.top is None
+    assert frame.raw.shape == (0, 5, 8, 8, 3)
+
+
+def test_no_frames_are_no_scores(scorer):
+    assert list(score_frames(scorer, CLIP, iter(()))) == []
