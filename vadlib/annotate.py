@@ -20,6 +20,7 @@ from vadlib.streaming import ScoredFrame
 WIDTHS = (640, 1920)  # px: smaller frames are enlarged, so that text can be read; larger ones made smaller
 SECONDS = 10.0  # of the curve
 TICKS = 90_000  # of the video's clock, a second
+LABELS = 3  # boxes of a frame at most that show their scores
 KEYFRAMES = 25  # frames at most between two: as much as a kill can cost
 
 NORMAL, DOUBTFUL, ANOMALOUS = (42, 157, 143), (233, 196, 106), (230, 57, 70)
@@ -93,7 +94,7 @@ class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
 
 
 def draw_boxes(frame: ScoredFrame, threshold: Threshold) -> np.ndarray:
-    """The frame at a readable size with its boxes: uint8 (h, w, 3), both sides even. The worst box shows its score."""
+    """The frame at a readable size with its boxes: uint8 (h, w, 3), both sides even. The worst show their scores."""
     height, width = frame.image.shape[:2]
     scale = min(max(width, WIDTHS[0]), WIDTHS[1]) / width
     size = tuple(max(2, round(side * scale / 2) * 2) for side in (width, height))
@@ -104,11 +105,12 @@ def draw_boxes(frame: ScoredFrame, threshold: Threshold) -> np.ndarray:
         colour = colour_of(frame.scores[index], threshold)
         cv2.rectangle(picture, (x1, y1), (x2, y2), (0, 0, 0), line + 2, cv2.LINE_AA)
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
-    if (top := frame.top) is None:
+    if frame.top is None:
         return picture
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), _font(size[0])
-    for index in sorted({*np.flatnonzero(frame.scores > threshold.value).tolist(), top}, key=lambda i: frame.scores[i]):
+    worst = [i for i in np.argsort(frame.scores)[-LABELS:] if frame.scores[i] > threshold.value or i == frame.top]
+    for index in worst:
         text = f"{frame.scores[index]:.1f}"
         x, y = (float(edge) * scale for edge in frame.boxes[index][:2])
         wide, high = draw.textlength(text, font) + 8, font.size + 5
@@ -138,7 +140,7 @@ class _Curve:
         width = picture.shape[1]
         font = _font(width)
         line = font.size + 6
-        height = round((3 * line + width * 0.11) / 2) * 2
+        height = round((2 * line + 8 + width * 0.1) / 2) * 2
         strip = np.full((height, width, 3), BACKGROUND, np.uint8)
         left, right, top, bottom = line // 2, width - line // 2, line + 6, height - line
         begin = max(0.0, frame.time - SECONDS)
@@ -185,4 +187,4 @@ class _Curve:
 
 def _font(width: int) -> ImageFont.FreeTypeFont:
     """Pillow's own font at a size that suits a picture of this width."""
-    return ImageFont.load_default(max(13, round(width / 50)))
+    return ImageFont.load_default(max(13, round(width / 60)))
