@@ -74,6 +74,7 @@ class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         self._stream.codec_context.gop_size = KEYFRAMES
+        self._stream.codec_context.max_b_frames = 0  # they delay a fragmented file's times by two frames
 
     def _refused(self, error: OSError) -> VadError | OSError:
         if is_disk_full(error):

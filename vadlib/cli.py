@@ -104,7 +104,8 @@ def score(
     from vadlib.streaming import make_scorer
 
     package = read_package(model)
-    scorer = make_scorer(package, Compute(), detector_weights)
+    # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
+    scorer = make_scorer(package, Compute(score_batch=16), detector_weights)
     limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
     counts: Counter[str] = Counter()
     started = time.monotonic()

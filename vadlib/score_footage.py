@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, TextIO
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+from pyarrow.csv import ConvertOptions, open_csv
 
 from vadlib.annotate import AnnotatedVideo
 from vadlib.clips import (
@@ -149,9 +150,10 @@ def score_footage(
             title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
             write_report(output / "report.html", found.report(title, scorer, threshold))
     if parquet:
-        types = {"boxes": "int32", "frame": "int32"}
-        parts = pd.read_csv(output / "frames.csv", dtype=types, chunksize=100_000, float_precision="round_trip")
-        write_table(output / "frames.parquet", parts)
+        others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
+        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_()}
+        with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
+            write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
     return found.counts
 
 

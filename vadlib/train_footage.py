@@ -10,7 +10,7 @@ from vadlib.clips import Manifest, save_manifest
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
 from vadlib.files import sha256, write_text
-from vadlib.mapping import fingerprint
+from vadlib.mapping import fingerprint, publish
 from vadlib.package import with_yolo
 from vadlib.pipeline import build, detect, fit_scores, flow, package, train
 from vadlib.pipeline.places import Places
@@ -63,10 +63,11 @@ def train_on_footage(
         done.unlink(missing_ok=True)
         stage(places, settings, compute)
         write_text(done, mark)
-    package.package_model(places, output, settings, compute)
+    package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
     counts["cubes"] = sum(len(places.shard(clip, "raw")) for clip in clips)
+    publish(work / "package", output)
     shutil.rmtree(work)
     return counts
 

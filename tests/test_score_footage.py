@@ -1,0 +1,285 @@
+"""`vad score`: what it leaves, from any kind of footage, and after a kill, Ctrl-C or damage."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tests import layouts
+from tests.projects import COMPUTE, MOTION, run_stages, settings, until
+from vadlib import score_footage as module
+from vadlib.cli import app
+from vadlib.errors import VadError
+from vadlib.package import read_package
+from vadlib.pipeline.package import package_model
+from vadlib.pipeline.places import Places
+from vadlib.score_footage import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
+from vadlib.streaming import make_scorer
+
+FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A model folder `models/mini`, and the footage it was made from."""
+    folder = tmp_path_factory.mktemp("scored")
+    (folder / "data/mini").mkdir(parents=True)
+    (folder / "weights/mini").mkdir(parents=True)
+    layouts.write_videos(folder / "data/mini", labels=True)
+    with contextlib.chdir(folder):
+        used = settings(source={"layout": "videos"}, detector=MOTION)
+        run_stages(used, until("fit_scores"))
+        package_model(Places.of("mini"), Path("models/mini"), used, COMPUTE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(project):
+    package = read_package(project / "models/mini")
+    return make_scorer(package, COMPUTE), package.threshold
+
+
+def vad(*arguments: object, stdin: str | None = None):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def shown(video: Path) -> list[float]:
+    """The times of a video's frames, each decoded."""
+    with av.open(str(video)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def long_video(path: Path, frames: int = 400) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (8, 96, 128, 3), np.uint8)
+    layouts.write_video(path, np.stack([images[n % 8] for n in range(frames)]))
+
+
+def test_one_video_leaves_tables_video_and_page(project, tmp_path):
+    video = project / "data/mini/testing/01.mp4"
+    done = vad("score", video, "--model", project / "models/mini", "--output", tmp_path / "out", "--threshold", 0)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"1 clips, 12 frames, \d+ cubes, .* frames/s in .* s, peak memory \d+ MiB", done.output)
+    assert files(tmp_path / "out") == FILES
+    frames = pd.read_csv(tmp_path / "out/frames.csv")
+    assert tuple(frames) == FRAME_COLUMNS
+    assert frames["frame"].tolist() == list(range(12))
+    np.testing.assert_allclose(frames["time_s"], np.arange(12) / 25, atol=1e-6)
+    assert (frames["is_anomalous"] == (frames["score"] > 0)).all()
+    has = frames["boxes"] > 0
+    assert (frames[["score", "x1", "y1", "x2", "y2"]].notna().all(axis=1) == has).all()
+    segments = pd.read_csv(tmp_path / "out/segments.csv")
+    assert tuple(segments) == SEGMENT_COLUMNS
+    assert segments["peak_score"].max() == frames["score"].max()
+    np.testing.assert_allclose(shown(tmp_path / "out/annotated.mp4"), frames["time_s"], atol=1e-4)
+    assert "annotated.mp4" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+
+
+def test_the_annotated_video_is_what_browsers_play(project, model, tmp_path):
+    score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path)
+    with av.open(str(tmp_path / "annotated.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.width % 2 == stream.height % 2 == 0
+        assert stream.width >= 640
+
+
+def test_boxes_are_drawn_where_they_are_in_their_colours(model):
+    from vadlib.annotate import ANOMALOUS, NORMAL, colour_of, draw_boxes
+    from vadlib.streaming import ScoredFrame
+
+    _, threshold = model
+    boxes = np.array([[10, 20, 60, 70], [100, 20, 150, 70]], np.float32)
+    scores = np.array([threshold.median, threshold.value + 1])
+    none = np.zeros((2, 0))
+    frame = ScoredFrame(0, 0.0, np.zeros((120, 320, 3), np.uint8), boxes, scores, scores[1], none, none, 0)
+    picture = draw_boxes(frame, threshold).astype(int)
+    assert picture.shape == (240, 640, 3)
+    assert np.abs(picture[90, 20] - NORMAL).max() < 10  # left edge of the first box, twice as large
+    assert np.abs(picture[90, 200] - ANOMALOUS).max() < 10
+    between = colour_of((threshold.median + threshold.value) / 2, threshold)
+    assert NORMAL != between != ANOMALOUS
+
+
+def test_scores_do_not_depend_on_the_threshold_and_colours_do_not_fail_at_odd_ones(project, model, tmp_path):
+    from dataclasses import replace
+
+    scorer, threshold = model
+    for value in (threshold.median - 5, threshold.median, 1e9):
+        score_footage(
+            Footage("01", project / "data/mini/testing/01.mp4"), scorer, replace(threshold, value=value), tmp_path
+        )
+        frames = pd.read_csv(tmp_path / "frames.csv")
+        assert (frames["is_anomalous"] == (frames["score"] > value)).all()
+
+
+def test_the_same_footage_is_the_same_bytes(project, model, tmp_path):
+    for name in ("a", "b"):
+        score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path / name)
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_parquet_holds_the_same_rows(project, model, tmp_path):
+    score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path, parquet=True)
+    expected = pd.read_csv(tmp_path / "frames.csv").astype({"frame": "int32", "boxes": "int32"})
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frames.parquet"), expected)
+
+
+# What footage may be
+
+
+def named(*paths: Path) -> list[str]:
+    return [footage.name for footage in find_footage(paths)]
+
+
+def test_a_folder_of_images_has_times_by_the_frame_rate(project, model, tmp_path):
+    score_footage(Footage("02", project / "data/mini/testing/02"), *model, tmp_path, fps=10)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "frames.csv")["time_s"], np.arange(12) / 10)
+
+
+def test_a_folder_of_clips_is_each_of_them_in_natural_order(project):
+    assert named(project / "data/mini/testing") == ["01", "02", "03"]
+
+
+def test_several_clips_get_a_folder_each_and_paths_come_from_standard_input(project, tmp_path):
+    testing = project / "data/mini/testing"
+    listed = f"{testing / '01.mp4'}\n\n{testing / '02'}\n"
+    done = vad("score", "-", "--model", project / "models/mini", "--output", tmp_path / "out", stdin=listed)
+    assert done.exit_code == 0, done.output
+    assert "2 clips, 24 frames" in done.output
+    assert files(tmp_path / "out") == [f"{clip}/{file}" for clip in ("01", "02") for file in FILES]
+
+
+def test_paths_are_taken_from_a_stream_as_they_are_wanted(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    taken = []
+
+    def stream():
+        for line in (f"{tmp_path / 'a.mp4'}\n", "never\n"):
+            taken.append(line)
+            yield line
+
+    first = next(find_footage(listed_paths([Path("-")], stream())))
+    assert (first.name, len(taken)) == ("a", 1)
+
+
+def test_image_files_in_order_are_one_clip_and_read_one_by_one(project, model, tmp_path):
+    """As a camera leaves them: their names need no numbers, and the last may not be there yet."""
+    images = sorted((project / "data/mini/testing/02").iterdir(), key=lambda p: int(re.sub(r"\D", "", p.stem)))
+    footage = next(find_footage(iter(images)))
+    assert footage.name == "02"
+    score_footage(footage, *model, tmp_path / "files")
+    score_footage(Footage("02", project / "data/mini/testing/02"), *model, tmp_path / "folder")
+    assert (tmp_path / "files/frames.csv").read_bytes() == (tmp_path / "folder/frames.csv").read_bytes()
+
+
+def test_what_is_no_footage_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a").mkdir()
+    for path in (tmp_path / "A.mp4", tmp_path / "a/1.png"):
+        path.touch()
+    with pytest.raises(VadError, match=r"gone.mp4: not found"):
+        named(tmp_path / "gone.mp4")
+    with pytest.raises(VadError, match=r"empty: no footage in the folder"):
+        named(tmp_path / "empty")
+    with pytest.raises(VadError, match=r"same name as those of .*A.mp4; rename"):
+        named(tmp_path / "A.mp4", tmp_path / "a")
+
+
+# Kills and damage
+
+
+def started(project: Path, video: Path, output: Path) -> subprocess.Popen:
+    """`vad score` in a process of its own, that has written some frames."""
+    command = ["score", str(video), "--model", str(project / "models/mini"), "--output", str(output)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vadlib", *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    table = output / "frames.csv"
+    for _ in range(1200):
+        if table.exists() and table.read_bytes().count(b"\n") > 120:
+            return process
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError("nothing was scored in a minute")
+
+
+def test_a_kill_leaves_tables_that_open_and_a_video_that_plays(project, tmp_path):
+    long_video(tmp_path / "long.mp4", 4000)
+    process = started(project, tmp_path / "long.mp4", tmp_path / "out")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    frames = pd.read_csv(tmp_path / "out/frames.csv")
+    assert 100 < len(frames) < 4000
+    assert frames["frame"].tolist() == list(range(len(frames)))
+    assert tuple(pd.read_csv(tmp_path / "out/segments.csv")) == SEGMENT_COLUMNS
+    times = shown(tmp_path / "out/annotated.mp4")
+    assert len(times) >= 25
+    np.testing.assert_allclose(times, frames["time_s"][: len(times)], atol=1e-4)
+
+
+def test_ctrl_c_finishes_the_files_of_what_was_done(project, tmp_path):
+    long_video(tmp_path / "long.mp4", 4000)
+    process = started(project, tmp_path / "long.mp4", tmp_path / "out")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.endswith("out holds what was scored so far, whole\n")
+    assert "Traceback" not in said
+    assert files(tmp_path / "out") == FILES
+    frames = pd.read_csv(tmp_path / "out/frames.csv")
+    assert abs(len(shown(tmp_path / "out/annotated.mp4")) - len(frames)) <= 1
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert re.search(r"long: its first \d+ frames", page)
+
+
+def test_a_cut_video_is_an_error_and_what_came_before_is_kept(project, model, tmp_path):
+    long_video(tmp_path / "cut.avi", 200)
+    content = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    with pytest.raises(VadError, match=r"clip cut"):
+        score_footage(Footage("cut", tmp_path / "cut.avi"), *model, tmp_path / "out")
+    frames = pd.read_csv(tmp_path / "out/frames.csv")
+    assert 50 < len(frames) < 150
+    assert len(shown(tmp_path / "out/annotated.mp4")) == len(frames)
+
+
+def test_an_earlier_runs_files_do_not_stand_beside_this_ones(project, model, tmp_path):
+    score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path, parquet=True)
+    (tmp_path / "none.avi").write_bytes(b"no video")
+    with pytest.raises(VadError, match="cannot be opened as a video"):
+        score_footage(Footage("none", tmp_path / "none.avi"), *model, tmp_path)
+    assert not {*FILES, "frames.parquet"} & set(files(tmp_path)) - {"frames.csv", "segments.csv"}
+
+
+def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
+    from types import SimpleNamespace
+
+    anomalous = {10, 11, 12, 20, 100, 101}
+    with module._Segments(tmp_path / "s.csv") as segments:
+        for number in range(150):
+            score = 5.0 + (number == 20) if number in anomalous else 0.0
+            segments.see(SimpleNamespace(number=number, time=number / 25, score=score), number in anomalous)
+    expected = [(0.4, 0.8, 10, 20, 6.0, 20), (4.0, 4.04, 100, 101, 5.0, 100)]
+    assert list(pd.read_csv(tmp_path / "s.csv").itertuples(index=False, name=None)) == expected
+
+
+def test_no_model_is_one_line(tmp_path):
+    done = vad("score", "x.mp4", "--model", tmp_path / "none", "--output", tmp_path / "out")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'none'}: no model folder there")
+    assert done.stderr.count("\n") == 1

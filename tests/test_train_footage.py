@@ -1,0 +1,183 @@
+"""`vad train`: own footage without DVC, by the same code and so with the same scores."""
+
+import contextlib
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tests import layouts
+from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
+from vadlib import train_footage as module
+from vadlib.cli import app
+from vadlib.clips import load_manifest
+from vadlib.errors import VadError
+from vadlib.metrics import evaluate_frames
+from vadlib.package import read_package
+from vadlib.score_footage import find_footage, score_footage
+from vadlib.settings import OWN_FOOTAGE, load_group
+from vadlib.streaming import make_scorer
+from vadlib.train_footage import train_on_footage
+
+STREET = {
+    "seed": 3,
+    "size": [128, 96],
+    "fps": 25,
+    "training_clips": 2,
+    "testing_clips": 2,
+    "clip_frames": 24,
+    "walkers": 2,
+}
+GROUPS = {
+    "source": {"layout": "synthetic", "street": STREET},
+    "detector": {**MOTION, "motion_threshold": 40, "motion_min_area": 80},
+}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A project with a rendered data set that every stage of the pipeline has run on, up to the scores."""
+    folder = tmp_path_factory.mktemp("rendered")
+    for name in ("data", "weights"):
+        (folder / name / "mini").mkdir(parents=True)
+    (folder / "data/mini/note").touch()
+    with contextlib.chdir(folder):
+        write_params(folder, {"mini": changed(**GROUPS)})
+        run_stages(settings(**GROUPS), until("score"))
+    return folder
+
+
+@pytest.fixture
+def footage(tmp_path):
+    """A folder of two small videos."""
+    layouts.write_videos(tmp_path / "all", labels=False)
+    return tmp_path / "all/training"
+
+
+SMALL = settings(detector=MOTION)
+VIDEOS = "work/mini/prepared/footage/training"
+
+
+def test_train_and_score_give_the_frame_scores_and_the_auroc_of_the_stages(rendered, tmp_path, monkeypatch):
+    """Both from another folder than the project's: nothing but paths and settings is passed on."""
+    videos = rendered / "work/mini/prepared/footage"
+    monkeypatch.chdir(tmp_path)
+    train_on_footage(videos / "training", tmp_path / "model", settings(**GROUPS), COMPUTE)
+    package = read_package(tmp_path / "model")
+    scorer = make_scorer(package, COMPUTE)
+    labels, ours, theirs = [], [], []
+    with contextlib.chdir(rendered):
+        clips = load_manifest(Path("work/mini/prepared/manifest.json")).split("testing")
+        frames = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
+    for clip, one in zip(clips, find_footage([videos / "testing"]), strict=True):
+        assert one.name == clip.name
+        score_footage(one, scorer, package.threshold, tmp_path / clip.name)
+        rows = list(csv.DictReader((tmp_path / clip.name / "frames.csv").open(encoding="ascii")))
+        scores = np.array([float(row["score"] or "nan") for row in rows])
+        expected = frames[frames["clip"] == clip.name]
+        np.testing.assert_array_equal([int(row["boxes"]) for row in rows], expected["boxes"])
+        np.testing.assert_array_equal(scores, expected["score"])
+        labels.append(clip.labels())
+        ours.append(scores)
+        theirs.append(expected["score"].to_numpy())
+    assert np.isfinite(np.concatenate(ours)).sum() > 20
+    auroc = evaluate_frames(labels, ours)["auroc"]["micro"]
+    assert auroc == evaluate_frames(labels, theirs)["auroc"]["micro"]
+    for branch in ("raw", "flow"):
+        ours, theirs = (p / f"{branch}.safetensors" for p in (tmp_path / "model", rendered / "work/mini/model"))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_the_command_line_says_what_it_learned_from_and_leaves_the_model_alone(rendered, monkeypatch):
+    monkeypatch.chdir(rendered)
+    done = CliRunner().invoke(app, ["train", VIDEOS, "--output", "models/mine", "--settings", "mini"])
+    assert done.exit_code == 0, done.output
+    assert "2 clips, 48 frames" in done.output
+    assert [p.name for p in Path("models").iterdir()] == ["mine"]
+    assert read_package(Path("models/mine")).settings == settings(**GROUPS)
+
+
+def test_settings_may_be_a_file_of_their_own(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("eta: 0.01\ndetector: {kind: motion}\n")
+    assert load_group(file).eta == (0.01,)
+    file.write_text("detector: {kin: motion}\n")
+    with pytest.raises(VadError, match=r"mine.yaml: detector.kin: unknown key; valid here: boxes, confidence"):
+        load_group(file)
+
+
+def test_a_killed_training_goes_on_with_the_stage_it_was_in(footage, tmp_path, monkeypatch):
+    calls = []
+
+    def counted(stage, name, stop):
+        def run(places, used, compute):
+            calls.append(name)
+            if stop == name:
+                raise KeyboardInterrupt
+            return stage(places, used, compute)
+
+        return run
+
+    def run(stop, used=SMALL):
+        calls.clear()
+        monkeypatch.setattr(module, "_STAGES", [(n, g, counted(s, n, stop)) for n, g, s in stages])
+        train_on_footage(footage, tmp_path / "model", used, COMPUTE)
+
+    stages = list(module._STAGES)
+    with pytest.raises(KeyboardInterrupt):
+        run("train_raw")
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(KeyboardInterrupt):
+        run("train_flow")
+    assert calls == ["train_raw", "train_flow"]
+    with pytest.raises(KeyboardInterrupt):  # other settings: only what they change, and all that follows
+        run("fit_scores", SMALL.model_copy(update={"cube": SMALL.cube.model_copy(update={"context": 1})}))
+    assert calls == ["build_raw", "build_flow", "train_raw", "train_flow", "fit_scores"]
+    run(None)
+    assert read_package(tmp_path / "model").settings == SMALL
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all", "model"]
+
+
+def test_changed_footage_is_learned_anew(footage, tmp_path, monkeypatch):
+    stages = list(module._STAGES)
+    monkeypatch.setattr(module, "_STAGES", [*stages[:2], ("stop", stages[0][1], _stop)])
+    with pytest.raises(KeyboardInterrupt):
+        train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE)
+    (footage / "02.mp4").rename(footage / "03.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE)
+    clips = load_manifest(tmp_path / "model.work/prepared/manifest.json").clips
+    assert [clip.key for clip in clips] == ["training/01", "training/03"]
+    assert set(pd.read_parquet(tmp_path / "model.work/boxes.parquet")["clip"]) == {"01", "03"}
+
+
+def _stop(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_yolo_of_the_users_becomes_part_of_the_model_folder(footage, tmp_path, monkeypatch):
+    weights = tmp_path / "mine.pt"
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr(module, "_STAGES", [("stop", lambda s: [], _stop)])
+    with pytest.raises(KeyboardInterrupt):
+        train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE, yolo=weights)
+    assert (tmp_path / "model.work/weights/detector/mine.pt").read_bytes() == b"weights"
+
+
+def test_imported_boxes_and_empty_folders_are_one_line(footage, tmp_path):
+    with pytest.raises(VadError, match=r"import boxes or flow.*--detector-weights"):
+        train_on_footage(footage, tmp_path / "model", settings(), COMPUTE)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(VadError, match="none: no videos in the folder"):
+        train_on_footage(tmp_path / "none", tmp_path / "model", SMALL, COMPUTE)
+
+
+def test_the_preset_needs_no_files_that_are_not_fetched():
+    assert (OWN_FOOTAGE.detector.kind, OWN_FOOTAGE.detector.weights, OWN_FOOTAGE.flow.kind) == (
+        "yolo",
+        "yolo11n.pt",
+        "dis",
+    )
