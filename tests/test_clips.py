@@ -9,7 +9,17 @@ import pytest
 from PIL import Image
 
 from tests.layouts import draw, write_images, write_video
-from vadlib.clips import Clip, Manifest, load_manifest, natural_key, probe_clip, read_frames, save_manifest
+from vadlib.clips import (
+    Clip,
+    Manifest,
+    claimed_length,
+    load_manifest,
+    natural_key,
+    probe_clip,
+    read_footage,
+    read_frames,
+    save_manifest,
+)
 from vadlib.errors import VadError
 
 FRAMES = draw().frames["testing/01"]  # (12, 32, 48, 3)
@@ -256,6 +266,37 @@ def test_names_of_any_script_are_taken(images, tmp_path, name):
 def test_a_path_outside_the_project_is_refused(images, tmp_path):
     with pytest.raises(VadError, match=r"must lie below .*project"):
         _probe(images, tmp_path / "project")
+
+
+def test_footage_of_no_project_keeps_its_absolute_path(images, tmp_path):
+    clip = _probe(images, None)
+    assert clip.path == images.as_posix()
+    np.testing.assert_array_equal(np.stack(list(read_frames(clip))), FRAMES)
+
+
+@pytest.mark.parametrize("kind", ["images", "files", "video"])
+def test_footage_that_was_not_indexed_has_the_same_frames_and_their_times(images, tmp_path, kind):
+    write_video(tmp_path / "clip.avi", FRAMES, fps=10)
+    source = {"images": images, "files": iter(sorted(images.iterdir())), "video": tmp_path / "clip.avi"}[kind]
+    times, frames = zip(*read_footage(source, "clip", fps=10), strict=True)
+    np.testing.assert_allclose(times, np.arange(12) / 10, atol=1e-6)
+    expected = list(read_frames(_probe(tmp_path / "clip.avi" if kind == "video" else images, tmp_path), tmp_path))
+    np.testing.assert_array_equal(np.stack(frames), np.stack(expected))
+
+
+def test_footage_that_was_not_indexed_is_checked_as_it_is_read(images, tmp_path):
+    Image.new("RGB", (10, 10)).save(images / "007.png")
+    found = read_footage(images, "clip", fps=25)
+    assert len([next(found) for _ in range(6)]) == 6
+    with pytest.raises(VadError, match=r"clip clip: frame 6 .*007.png\) is 10x10 px, the clip's first is 48x32"):
+        next(found)
+    with pytest.raises(VadError, match=r"clip clip: no frames"):
+        next(read_footage(iter(()), "clip", fps=25))
+
+
+def test_the_claimed_length_is_read_off_without_decoding(images, tmp_path):
+    write_video(tmp_path / "clip.mp4", FRAMES)
+    assert claimed_length(tmp_path / "clip.mp4", "clip") == claimed_length(images, "clip") == 12
 
 
 def test_a_link_is_not_resolved(images, tmp_path):

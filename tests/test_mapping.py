@@ -147,6 +147,20 @@ def test_scratch_of_other_outputs_stays():
     assert all(folder.is_dir() for folder in kept)
 
 
+def test_scratch_of_an_absolute_output_lies_beside_it(tmp_path, monkeypatch):
+    """So that it is found again from any folder, and no two outputs of one name meet."""
+    outputs = [tmp_path / "a" / "o[1]", tmp_path / "b" / "o[1]"]
+    kept = [scratch_folder(output, "a" * 64) for output in outputs]
+    assert [folder.parent for folder in kept] == [tmp_path / "a" / ".scratch", tmp_path / "b" / ".scratch"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert scratch_folder(outputs[0], "a" * 64) == kept[0]
+    scratch_folder(outputs[0], "b" * 64)
+    assert not kept[0].exists()
+    assert kept[1].is_dir()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_an_error_in_a_worker_process_is_the_same_one_line(tmp_path):
     with pytest.raises(VadError) as caught:
         run(partial(fail_at, "training/02", VadError, tmp_path / "log"), workers=2)

@@ -49,7 +49,7 @@ def train_on_footage(
     output = output.absolute()
     work = output.with_name(f"{output.name}.work")
     places = Places(
-        output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics"
+        output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics", "vad train"
     )  # fmt: skip
     mark = fingerprint(compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo))
     if yolo is not None:

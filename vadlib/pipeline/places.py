@@ -19,6 +19,7 @@ class Places:
     weights: Path  # of the detector
     work: Path  # artefacts
     metrics: Path
+    command: str | None = None  # what makes everything, where that is not `dvc repro`
 
     @classmethod
     def of(cls, name: str) -> "Places":
@@ -71,6 +72,8 @@ class Places:
 
     def made_by(self, stage: str, branch: str | None = None) -> str:
         """The command that makes a missing input."""
+        if self.command:
+            return f"`{self.command}`"
         return f"`dvc repro {stage}@{self.name}{f'-{branch}' if branch else ''}`"
 
     def shard(self, clip: Clip, branch: Branch) -> Shard:
