@@ -112,7 +112,7 @@ def score(
     try:
         for footage in find_footage(listed_paths(videos)):
             folder = output if is_single(videos) else output / footage.name
-            counts += score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet)
+            counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet))
             counts["clips"] += 1
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
