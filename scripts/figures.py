@@ -31,6 +31,7 @@ from vadlib.clips import Clip, read_frames
 from vadlib.commands import run
 from vadlib.compute import Engine, make_engine
 from vadlib.cubes import window
+from vadlib.files import missing, read_json
 from vadlib.flow.storage import open_flow
 from vadlib.inspection import CubeView, inspect_cubes
 from vadlib.metrics import auroc, micro_auroc, rank_empty_frames_last
@@ -319,7 +320,10 @@ def draw_losses(places: Places) -> plt.Figure:
     for place, branch, colour, unit in zip(
         axes, BRANCHES, (RAW, FLOW), ("pixels in [0, 1]", "(px per frame)²"), strict=True
     ):
-        table = pd.read_csv(places.metrics / f"loss_{branch}.csv")
+        path = places.metrics / f"loss_{branch}.csv"
+        if not path.exists():
+            raise missing(path, places.made_by("train", branch))
+        table = pd.read_csv(path)
         place.plot(table["epoch"], table["loss"], color=colour, linewidth=1)
         place.set_yscale("log")
         place.set(xlabel="epoch", ylabel="loss per element", title=f"{branch} branch: squared error, {unit}")
@@ -343,7 +347,7 @@ def draw_errors(story: Story, networks: dict[str, Any], engine: Engine) -> plt.F
             for branch, error in of_batch.items():
                 found[branch].append(error.numpy())
     training = {branch: np.concatenate(parts).astype(float) for branch, parts in found.items()}
-    fitted = pd.read_json(places.statistics)
+    fitted = read_json(places.statistics, places.made_by("fit_scores"))
 
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.75), width_ratios=[1, 1, 1.25])
     for place, branch, colour, symbol in zip(axes[:2], BRANCHES, (RAW, FLOW), "rm", strict=True):
