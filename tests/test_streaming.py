@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from vadlib.clips import Clip, read_footage
 from vadlib.package import read_package
 from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
-from vadlib.streaming import make_scorer, score_frames
+from vadlib.streaming import copies_of, make_scorer, score_frames
 
 SMALL_BATCHES = COMPUTE.model_copy(update={"score_batch": 5})
 CLIP = Clip("01", "testing", "01.mp4", 0, 0, 0)
@@ -110,3 +111,18 @@ def test_a_clip_of_one_frame_has_a_score_or_none(scorer):
 
 def test_no_frames_are_no_scores(scorer):
     assert list(score_frames(scorer, CLIP, iter(()))) == []
+
+
+def test_copies_hold_an_item_until_the_last_of_them_has_yielded_it():
+    class Item:
+        pass
+
+    made = [Item() for _ in range(100)]
+    alive = [weakref.ref(item) for item in made]
+    first, second = copies_of((made.pop(0) for _ in range(100)), 2)
+    for _ in range(3):
+        next(first)
+    next(second)
+    assert [ref() is None for ref in alive[:4]] == [True, False, False, False]
+    assert len(list(first)) == 97
+    assert len(list(second)) == 99

@@ -17,7 +17,7 @@ from vadlib.files import is_disk_full
 from vadlib.package import Threshold
 from vadlib.streaming import ScoredFrame
 
-WIDTHS = (640, 1920)  # px: smaller frames are enlarged, so that text can be read; larger ones made smaller
+WIDTHS = (640, 1280)  # px: smaller frames are enlarged, so that text can be read; larger ones made smaller
 SECONDS = 10.0  # of the curve
 TICKS = 90_000  # of the video's clock, a second
 LABELS = 3  # boxes of a frame at most that show their scores

@@ -7,8 +7,8 @@ is held in memory is bounded by how far they look ahead, whatever the length of 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from torch import nn
@@ -24,6 +24,8 @@ from vadlib.pipeline.score import batch_errors
 from vadlib.scoring import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import Branch, Compute, Dataset
 from vadlib.shards import Batch, flow_steps
+
+T = TypeVar("T")
 
 HELD_FRAMES, HELD_BYTES = 100, 1 << 28
 """At most so many frames, of at most so many bytes together, wait for a full batch of cubes. Then a smaller one is
@@ -90,10 +92,10 @@ def score_frames(scorer: Scorer, clip: Clip, frames: Iterable[tuple[float, np.nd
     `frames` raises, and VadError where a frame cannot be worked on.
     """
     settings = scorer.settings
-    shown, *copies = tee(frames, 4)
+    shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
     found = (boxes.xyxy for boxes in detect_clip(clip, for_boxes, scorer.detector, settings.detector))
-    raw_boxes, flow_boxes = tee(found)
+    raw_boxes, flow_boxes = copies_of(found, 2)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
     flow_cubes = cubes_of_clip(fields, flow_boxes, settings.cube)
@@ -124,6 +126,29 @@ def score_frames(scorer: Scorer, clip: Clip, frames: Iterable[tuple[float, np.nd
     while waiting:
         frame, scored = _scored(*waiting.popleft(), scored)
         yield frame
+
+
+def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:
+    """Iterators that each yield all of `source`, which is taken once; an item is held until the last has yielded it.
+
+    `itertools.tee` would hold items in blocks of 57: of frames, hundreds of MB.
+    """
+    items = iter(source)
+    queues: list[deque[T]] = [deque() for _ in range(count)]
+
+    def copy(own: deque[T]) -> Iterator[T]:
+        while True:
+            if not own:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                for queue in queues:
+                    queue.append(item)
+                del item
+            yield own.popleft()
+
+    return [copy(queue) for queue in queues]
 
 
 def _scored(
