@@ -54,7 +54,7 @@ def comparison(
         sweep = results.loc[(kind, "both"), "micro"]
         axes.plot(sweep.index, 100 * sweep, marker="o", markersize=3.5, linewidth=1.3, label=name)
     axes.set(xlabel="eta", ylabel="frame AUROC, micro, %", title=f"{dataset}: both branches")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes.grid(alpha=0.25)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, metadata={"Software": None})
