@@ -174,14 +174,18 @@ def test_imported_flow_cannot_see_new_footage(copied):
         make_scorer(read_package(copied), COMPUTE)
 
 
-def test_detector_weights_are_copied_into_the_folder(project, tmp_path, monkeypatch):
+@pytest.mark.parametrize("weights", ["deep/y.pt", "deep/y_openvino_model/y.xml"])
+def test_detector_weights_are_copied_into_the_folder(project, tmp_path, monkeypatch, weights):
+    named = weights.removesuffix("/y.xml")
+    if named != weights:
+        pytest.importorskip("openvino", reason="a folder of weights is OpenVINO's")
     monkeypatch.chdir(project)
-    weights = Path("weights/mini/deep/y_openvino_model")
-    weights.mkdir(parents=True)
-    (weights / "y.xml").write_text("weights")
-    used = settings(source={"layout": "videos"}, detector={"kind": "yolo", "weights": "deep/y_openvino_model"})
+    file = Path("weights/mini") / weights
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("weights")
+    used = settings(source={"layout": "videos"}, detector={"kind": "yolo", "weights": named})
     package_model(PLACES, tmp_path / "model", used, COMPUTE)
-    assert (tmp_path / "model/weights/detector/deep/y_openvino_model/y.xml").read_text() == "weights"
+    assert (tmp_path / "model/weights/detector" / weights).read_text() == "weights"
     assert read_package(tmp_path / "model").settings == used
 
 

@@ -93,9 +93,15 @@ def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterato
         yield lambda losses: None
         return
     from dvclive import Live
+    from scmrepo.exceptions import SCMError
 
     run = _run(total)
-    with Live(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
+    try:
+        view = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    except SCMError:  # DVCLive refuses a git repository without a commit; training does without the view
+        yield lambda losses: None
+        return
+    with view as live:
 
         def add(losses: list[float]) -> None:
             if len(losses) % run == 0 or len(losses) == total:
