@@ -89,8 +89,8 @@ def test_a_run_from_scratch_gives_the_same_metrics(project):
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
-        (("eta",), 0.005, {"score@tiny", "evaluate@tiny"}),
-        (("w_flow",), 0.5, {"score@tiny"}),
+        (("eta",), 0.005, {"package@tiny", "score@tiny", "evaluate@tiny"}),
+        (("w_flow",), 0.5, {"package@tiny", "score@tiny"}),
         (("flow", "preset"), "fast", {"flow@tiny"}),
         (("model", "slope"), 0.1, {"train@tiny-raw", "train@tiny-flow"}),
     ],
