@@ -107,7 +107,7 @@ def end_to_end_work(places: Places, settings: Dataset) -> tuple[Work, Work]:
     frames = list(read_frames(clip))[:SCORED]
     engine = make_engine(Compute())
     detector = make_detector(settings.detector, places.weights, places.data, (clip,))
-    estimator = make_estimator(settings.flow, places.weights, places.data)
+    estimator = make_estimator(settings.flow, places.flow_weights, places.data)
     frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
     statistics = {branch: Statistics(0.0, 1.0, 1) for branch in BRANCHES}
     scorer = Scorer(settings, frozen, statistics, detector, estimator, engine, Compute().score_batch)
@@ -140,7 +140,7 @@ def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
         # The largest worker so far is the row's own: each row's workers are larger than those before.
         workers = Compute(workers=os.cpu_count() or 1)
         if "flow" in wanted:
-            estimator = make_estimator(settings.flow, places.weights, places.data)
+            estimator = make_estimator(settings.flow, places.flow_weights, places.data)
 
             def plain_flow() -> int:
                 with one_thread():
@@ -169,7 +169,8 @@ def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
             rates = alternate([detect, plain_detect], rounds)
             yield row("detect", "frames/s", rates, workers_peak_mb(), "YOLO and motion, one core, nothing stored")
         if "build" in wanted:
-            detect_boxes(places, settings, workers)
+            if not places.boxes.exists():
+                detect_boxes(places, settings, workers)
             work = build_work(places)
             with Peak() as peak:
                 work()

@@ -1,5 +1,6 @@
 """A project in miniature: a folder with data in one of the layouts, its settings, and every stage as a function."""
 
+import contextlib
 import csv
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
+from tests import layouts
 from tests.layouts import Truth
-from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, prepare, score, train
+from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, package, prepare, score, train
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset
 
@@ -82,6 +84,18 @@ def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compu
     detect._detector.cache_clear()
     flow._estimator.cache_clear()
     return {stage: STAGES[stage](Places.of(name), settings, compute) for stage in stages}
+
+
+def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: Compute = COMPUTE) -> Path:
+    """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it."""
+    (folder / "data/mini").mkdir(parents=True)
+    (folder / "weights/mini").mkdir(parents=True)
+    layouts.write_videos(folder / "data/mini", labels=True)
+    with contextlib.chdir(folder):
+        used = settings(source={"layout": "videos"}, detector=MOTION)
+        run_stages(used, stages, compute)
+        package.package_model(Places.of("mini"), Path("models/mini"), used, compute)
+    return folder
 
 
 def until(stage: str) -> list[str]:

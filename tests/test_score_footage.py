@@ -1,6 +1,5 @@
 """`vad score`: what it leaves, from any kind of footage, and after a kill, Ctrl-C or damage."""
 
-import contextlib
 import os
 import re
 import signal
@@ -16,13 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import layouts
-from tests.projects import COMPUTE, MOTION, run_stages, settings, until
+from tests.projects import COMPUTE, make_packaged, until
 from vadlib import score_footage as module
 from vadlib.cli import app
 from vadlib.errors import VadError
 from vadlib.package import read_package
-from vadlib.pipeline.package import package_model
-from vadlib.pipeline.places import Places
 from vadlib.score_footage import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
 from vadlib.streaming import make_scorer
 
@@ -32,15 +29,7 @@ FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A model folder `models/mini`, and the footage it was made from."""
-    folder = tmp_path_factory.mktemp("scored")
-    (folder / "data/mini").mkdir(parents=True)
-    (folder / "weights/mini").mkdir(parents=True)
-    layouts.write_videos(folder / "data/mini", labels=True)
-    with contextlib.chdir(folder):
-        used = settings(source={"layout": "videos"}, detector=MOTION)
-        run_stages(used, until("fit_scores"))
-        package_model(Places.of("mini"), Path("models/mini"), used, COMPUTE)
-    return folder
+    return make_packaged(tmp_path_factory.mktemp("scored"), until("fit_scores"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """One pass over footage: the stages' scores, in bounded memory, from any kind of source."""
 
-import contextlib
 import itertools
 import weakref
 from pathlib import Path
@@ -9,13 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests import layouts
-from tests.projects import COMPUTE, MOTION, run_stages, settings
+from tests.projects import COMPUTE, make_packaged
 from vadlib import streaming
 from vadlib.clips import Clip, read_footage
 from vadlib.package import read_package
-from vadlib.pipeline.package import package_model
-from vadlib.pipeline.places import Places
 from vadlib.streaming import copies_of, make_scorer, score_frames
 
 SMALL_BATCHES = COMPUTE.model_copy(update={"score_batch": 5})
@@ -25,15 +21,7 @@ CLIP = Clip("01", "testing", "01.mp4", 0, 0, 0)
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A folder where every stage has run, motion boxes and all, with its model folder."""
-    folder = tmp_path_factory.mktemp("streamed")
-    (folder / "data/mini").mkdir(parents=True)
-    (folder / "weights/mini").mkdir(parents=True)
-    layouts.write_videos(folder / "data/mini", labels=True)
-    with contextlib.chdir(folder):
-        used = settings(source={"layout": "videos"}, detector=MOTION)
-        run_stages(used, compute=SMALL_BATCHES)
-        package_model(Places.of("mini"), Path("models/mini"), used, SMALL_BATCHES)
-    return folder
+    return make_packaged(tmp_path_factory.mktemp("streamed"), compute=SMALL_BATCHES)
 
 
 @pytest.fixture(scope="module")
