@@ -11,6 +11,7 @@ import typer
 from benchmarks import footage, networks
 from benchmarks.measure import gemm_rate
 from vadlib.cli import print_table
+from vadlib.compute import multiplies_bf16
 
 ROWS = (
     "train_bf16", "train_fp32", "score_bf16", "score_fp32", "score_sweep5_bf16",
@@ -27,13 +28,15 @@ def benchmarks(
 
     Rates are cubes or frames per second; `ratio` is against the plain way, timed in alternation in this process; the
     GEMM share is of the rate at which this machine multiplies square matrices of that precision, measured in this run.
-    Run it with nothing else running. All rows take about a quarter of an hour on two cores.
+    Run it with nothing else running. All rows take about a quarter of an hour on two cores. On a processor without
+    bf16 instructions the rows of bf16 are empty: emulated, a cube takes minutes, and `precision: auto` never runs it.
     """
     unknown = set(row or ()) - set(ROWS)
     if unknown:
         raise typer.BadParameter(f"no row {sorted(unknown)[0]}; there are: {', '.join(ROWS)}")
     wanted = set(row or ROWS)
-    gemm = {"bf16": gemm_rate(torch.bfloat16), "fp32": gemm_rate(torch.float32)}
+    native = multiplies_bf16(torch.device("cpu"))
+    gemm = {"bf16": gemm_rate(torch.bfloat16) if native else None, "fp32": gemm_rate(torch.float32)}
     machine = {
         "threads": torch.get_num_threads(),
         "gemm_gflops": gemm,
@@ -41,8 +44,9 @@ def benchmarks(
         "torch": torch.__version__,
     }
     print(
-        f"{machine['threads']} threads; square matrices: {gemm['bf16']:,.0f} GFLOP/s bf16, {gemm['fp32']:,.0f} fp32; "
-        f"{machine['forward_gflop_per_cube']:.2f} GFLOP forward for a cube in both branches"
+        f"{machine['threads']} threads; square matrices: {gemm['fp32']:,.0f} GFLOP/s fp32, "
+        + (f"{gemm['bf16']:,.0f} bf16; " if native else "no bf16: its rows stay empty; ")
+        + f"{machine['forward_gflop_per_cube']:.2f} GFLOP forward for a cube in both branches"
     )
     rows = []
     for source in (networks.rows(wanted, rounds, gemm), footage.rows(wanted, rounds)):
@@ -63,7 +67,7 @@ def shown(row: Mapping[str, object]) -> dict[str, object]:
 
     return {
         "name": row["name"],
-        "rate": f"{row['rate']:,.1f} {row['unit']}",
+        "rate": "no bf16 here" if row["rate"] is None else f"{row['rate']:,.1f} {row['unit']}",
         "batch": row["batch"],
         "ratio": figure("ratio", ".2f"),
         "against": row["against"],

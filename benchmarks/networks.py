@@ -21,6 +21,7 @@ from vadlib.training import make_optimiser, training_step
 
 ETAS = (0.001, 0.002, 0.005, 0.01, 0.02)
 LENGTH, PATCH = Cube().length, Cube().patch
+FIGURES = ("rate", "batch", "ratio", "against", "gemm_share", "peak_mb")
 
 
 def random_batch(size: int) -> Batch:
@@ -118,8 +119,8 @@ def literal_scoring(size: int) -> Work:
     return score
 
 
-def rows(wanted: set[str], rounds: int, gemm: dict[str, float]) -> Iterator[dict[str, object]]:
-    """The rows of training and scoring among those wanted."""
+def rows(wanted: set[str], rounds: int, gemm: dict[str, float | None]) -> Iterator[dict[str, object]]:
+    """The rows of training and scoring among those wanted; without figures in a precision that has no GEMM rate."""
     forward = forward_gflop()
     for literal_of, variants in (
         (literal_training, [("train", None, 3 * forward)]),
@@ -132,6 +133,10 @@ def rows(wanted: set[str], rounds: int, gemm: dict[str, float]) -> Iterator[dict
             for precision in ("bf16", "fp32")
             if f"{name}_{precision}" in wanted
         ]
+        for name, precision, *_ in chosen:
+            if gemm[precision] is None:
+                yield dict.fromkeys(FIGURES) | {"name": name, "unit": "cubes/s"}
+        chosen = [entry for entry in chosen if gemm[entry[1]] is not None]
         if not chosen:
             continue
         literal_batch, literal = best_batch(literal_of)
