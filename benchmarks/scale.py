@@ -30,6 +30,9 @@ RUNS = (
 def scale(
     factor: Annotated[list[int] | None, typer.Option(help="Times the length; 1, 4 and 16 if not given.")] = None,
     epochs: Annotated[int, typer.Option(help="Of training: its time is that much longer, its memory the same.")] = 1,
+    network: Annotated[str, typer.Option(help="The data set whose network is trained; tiny's is much the faster.")] = (
+        "synthetic"
+    ),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here as well.")] = None,
 ) -> None:
     """Run every stage on longer and longer renderings of the embedded street: time per frame and peak memory.
@@ -37,7 +40,7 @@ def scale(
     All clips become longer; their number stays. About an hour on two cores with the default factors.
     """
     factors = factor or [1, 4, 16]
-    found = {times: run(times, epochs) for times in factors}
+    found = {times: run(times, epochs, network) for times in factors}
     rows = []
     for stage, _ in RUNS:
         row: dict[str, object] = {"stage": stage}
@@ -51,13 +54,14 @@ def scale(
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def run(times: int, epochs: int) -> dict[str, tuple[float, int, int]]:
+def run(times: int, epochs: int, network: str) -> dict[str, tuple[float, int, int]]:
     """Every stage's seconds, the data set's frames, and the stage's peak memory in MiB, by stage."""
     settings, compute = load_dataset("synthetic")
     scaled = settings.model_dump(mode="json")
     street = scaled["source"]["street"]
     street["clip_frames"] *= times
     scaled["training"]["epochs"] = epochs
+    scaled["model"] = load_dataset(network)[0].model.model_dump(mode="json")
     frames = street["clip_frames"] * (street["training_clips"] + street["testing_clips"])
     found = {}
     with tempfile.TemporaryDirectory() as folder:
