@@ -49,10 +49,12 @@ def benchmarks(
         + f"{machine['forward_gflop_per_cube']:.2f} GFLOP forward for a cube in both branches"
     )
     rows = []
-    for source in (networks.rows(wanted, rounds, gemm), footage.rows(wanted, rounds)):
+    # Footage first: a worker's peak memory counts its parent's size at the time, and networks leave much behind.
+    for source in (footage.rows(wanted, rounds), networks.rows(wanted, rounds, gemm)):
         for found in source:
             rows.append(found)
             print_table([shown(found)])
+    rows.sort(key=lambda found: ROWS.index(found["name"]))
     print()
     print_table([shown(found) for found in rows])
     if json_file:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.literal import LiteralState, copy_weights, loss, perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, best_batch
 from vadlib.baselines import build_model
+from vadlib.commands import keep_freed_memory
 from vadlib.compute import Engine, make_engine
 from vadlib.perturbation import perturbed_errors
 from vadlib.settings import BRANCHES, Branch, Compute, Cube, Model
@@ -121,6 +122,7 @@ def literal_scoring(size: int) -> Work:
 
 def rows(wanted: set[str], rounds: int, gemm: dict[str, float | None]) -> Iterator[dict[str, object]]:
     """The rows of training and scoring among those wanted; without figures in a precision that has no GEMM rate."""
+    keep_freed_memory()  # as every command does: both sides have it
     forward = forward_gflop()
     for literal_of, variants in (
         (literal_training, [("train", None, 3 * forward)]),

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from vadlib.baselines import build_model
 from vadlib.cli import print_table
+from vadlib.commands import keep_freed_memory
 from vadlib.compute import make_engine, multiplies_bf16
 from vadlib.files import read_json
 from vadlib.mapping import progress
@@ -105,6 +106,7 @@ def precision(
     last: Annotated[int, typer.Option(help="Steps at the end whose mean losses are compared.")] = 50,
 ) -> None:
     """Compare bfloat16 with float32: the loss after some steps of training, frame scores and their AUROC."""
+    keep_freed_memory()
     settings, compute = load_dataset(dataset)
     places = Places.of(dataset)
     by = (

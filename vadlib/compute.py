@@ -1,9 +1,6 @@
 """The one place that decides device, precision, memory layout and what is fused before scoring."""
 
 import copy
-import ctypes
-import functools
-import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +52,6 @@ def make_engine(compute: Compute) -> Engine:
     if name == "cuda" and not torch.cuda.is_available():
         raise VadError("compute.device: cuda asked for, but torch sees no GPU; set it to auto or cpu")
     device = torch.device(name)
-    if device.type == "cpu":
-        keep_freed_memory()
     native = multiplies_bf16(device)
     return Engine(
         device,
@@ -73,21 +68,6 @@ def multiplies_bf16(device: torch.device) -> bool:
     except OSError:  # not Linux: float32 is right everywhere
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Have the C library keep what a training step frees for the next one, for the whole process. glibc only.
-
-    Its default gives large tensors back to the kernel, which hands them out again as zeroed pages, one fault each:
-    a fifth of a training step in float32. No number depends on it; memory does not grow past its peak.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    c_library = ctypes.CDLL(None)
-    mmap_max, trim_threshold = -4, -1  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
-    c_library.mallopt(mmap_max, 0)
-    c_library.mallopt(trim_threshold, 2**31 - 1)
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
