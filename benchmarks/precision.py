@@ -1,11 +1,12 @@
-"""`python -m benchmarks.precision`: what bfloat16 changes. Needs a data set whose cubes are built and scored.
+"""`python -m benchmarks.precision`: what bfloat16 changes. Needs a data set whose cubes are built.
 
 Trains each branch for some steps in both precisions and compares the loss curves; scores the testing clips in both
-with the trained model and compares frame scores and AUROC. Leaves nothing behind.
+with the networks trained in float32 and compares frame scores and AUROC. Leaves nothing behind.
 
 A processor without bf16 instructions gives the same figures, in about the time of float32: see `Bf16InFloat32`.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 import typer
 from scipy.stats import spearmanr
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -20,14 +22,13 @@ from vadlib.baselines import build_model
 from vadlib.cli import print_table
 from vadlib.commands import keep_freed_memory
 from vadlib.compute import make_engine, multiplies_bf16
-from vadlib.files import read_json
 from vadlib.mapping import progress
 from vadlib.metrics import micro_auroc, rank_empty_frames_last
-from vadlib.pipeline.fit_scores import scoring_networks
+from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.train import training_cubes
-from vadlib.scoring import Statistics, anomaly_scores, frame_scores
+from vadlib.scoring import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset, load_dataset
 from vadlib.shards import CubeSet
 from vadlib.training import make_optimiser, training_step
@@ -61,8 +62,10 @@ def arithmetic(precision: str) -> AbstractContextManager[object]:
     return Bf16InFloat32() if emulated else nullcontext()
 
 
-def losses(places: Places, branch: Branch, settings: Dataset, precision: str, steps: int) -> np.ndarray:
-    """The loss of each of the first `steps` steps of a training, (steps,)."""
+def trained(
+    places: Places, branch: Branch, settings: Dataset, precision: str, steps: int
+) -> tuple[nn.Module, np.ndarray]:
+    """A network after `steps` steps, at a constant rate, and the loss of each, (steps,)."""
     engine = make_engine(Compute(precision=precision, device="cpu"))
     torch.manual_seed(settings.training.seed)
     network = engine.for_training(build_model(settings.model, branch, settings.cube.length))
@@ -78,15 +81,18 @@ def losses(places: Places, branch: Branch, settings: Dataset, precision: str, st
                 if len(found) == steps:
                     break
             epoch += 1
-    return np.array(found)
+    return network, np.array(found)
 
 
-def scores(places: Places, settings: Dataset, precision: str, size: int) -> list[np.ndarray]:
-    """The testing clips' frame scores for the first eta."""
+def scores(
+    places: Places, settings: Dataset, networks: Mapping[Branch, nn.Module], precision: str, size: int
+) -> list[np.ndarray]:
+    """The testing clips' frame scores for the first eta, standardised by the cubes the networks were trained on."""
     engine = make_engine(Compute(precision=precision, device="cpu"))
-    networks = scoring_networks(places, tuple(settings.weights), engine, settings)
-    fitted = read_json(places.statistics, places.made_by("fit_scores"))
-    statistics = {branch: Statistics(**fitted[branch]) for branch in networks}
+    networks = {branch: engine.for_scoring(networks[branch]) for branch in settings.weights}
+    with arithmetic(precision):
+        training = training_cubes(places, BRANCHES, settings, all_cubes=False)
+        statistics = error_statistics(networks, training, settings.model.p, size, engine)
     first = settings.model_copy(update={"eta": settings.eta[:1]})
     found = []
     clips = places.load_manifest().split("testing")
@@ -101,7 +107,7 @@ def scores(places: Places, settings: Dataset, precision: str, size: int) -> list
 
 
 def precision(
-    dataset: Annotated[str, typer.Option(help="A data set of params.yaml whose pipeline has been run.")] = "ped2",
+    dataset: Annotated[str, typer.Option(help="A data set of params.yaml whose cubes are built.")] = "ped2",
     steps: Annotated[int, typer.Option(help="Of training, in each precision and branch.")] = 500,
     last: Annotated[int, typer.Option(help="Steps at the end whose mean losses are compared.")] = 50,
 ) -> None:
@@ -113,8 +119,10 @@ def precision(
         "instructions" if isinstance(arithmetic("bf16"), nullcontext) else "float32 instructions, as Bf16InFloat32 does"
     )
     print(f"{dataset}, {steps} steps of {settings.training.batch} cubes; means of {last} steps; bf16 {by}")
+    networks: dict[Branch, nn.Module] = {}
     for branch in BRANCHES:
-        full, low = (losses(places, branch, settings, kind, steps) for kind in PRECISIONS)
+        networks[branch], full = trained(places, branch, settings, "fp32", steps)
+        _, low = trained(places, branch, settings, "bf16", steps)
         # Curves of single batches jump about: means of runs of `last` steps are what a plot shows.
         runs = [curve[: steps // last * last].reshape(-1, last).mean(1) for curve in (full, low)]
         row = {
@@ -126,7 +134,9 @@ def precision(
         }
         print_table([row])
     labels = [clip.labels() for clip in places.load_manifest().split("testing")]
-    both = [rank_empty_frames_last(scores(places, settings, kind, compute.score_batch)) for kind in PRECISIONS]
+    both = [
+        rank_empty_frames_last(scores(places, settings, networks, kind, compute.score_batch)) for kind in PRECISIONS
+    ]
     correlation = spearmanr(*(np.concatenate(found) for found in both)).statistic
     full, low = (micro_auroc(labels, found) for found in both)
     print(f"frame scores: rank correlation {correlation:.5f}; AUROC fp32 {full:.5f}, bf16 {low:.5f}, {low - full:+.5f}")

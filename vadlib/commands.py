@@ -1,4 +1,4 @@
-"""What every command line of the project shares: one-line errors, `--debug`, a closing line of counts and time, memory."""
+"""What every command line shares: one-line errors, `--debug`, freed memory kept, a closing line of counts and time."""
 
 import ctypes
 import functools
