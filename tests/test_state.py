@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.literal import LiteralState, copy_weights
 from vadlib.baselines import build_model
 from vadlib.settings import Model
-from vadlib.state import ConvolutionalAttention, Deconvolution, State
+from vadlib.state import ConvolutionalAttention, State
 
 sizes = st.fixed_dictionaries(
     {
@@ -97,25 +97,6 @@ def test_attention_maps_are_weights_over_j():
     maps = attention.attention(q, k, torch.randn(3, 8), cubes=2)
     assert maps.shape == (2, 3, 5, 2, 3, 3)
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 3, 5, 2, 3))
-
-
-def test_a_deconvolution_is_the_same_as_a_convolution():
-    up = Deconvolution(5).double()
-    x = torch.randn(2, 5, 3, 4, dtype=torch.float64, requires_grad=True)
-    results = []
-    for way in (up, up.as_convolution):
-        y = way(x)
-        results.append((y, *torch.autograd.grad(y.sin().sum(), (x, up.weight, up.bias))))
-    assert results[0][0].shape == (2, 5, 6, 8)
-    for transposed, plain in zip(*results, strict=True):
-        torch.testing.assert_close(plain, transposed)
-
-
-def test_bfloat16_training_takes_the_deconvolution_as_a_convolution():
-    up, x = Deconvolution(4), torch.randn(1, 4, 2, 2)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(up(x), up.as_convolution(x))
-    assert torch.equal(up(x), torch.nn.ConvTranspose2d.forward(up, x))
 
 
 def test_a_sliced_head_sees_only_its_own_channels():

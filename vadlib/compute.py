@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vadlib.errors import VadError
+from vadlib.frozen import freeze
 from vadlib.settings import Compute
 from vadlib.shards import FLOW_STEPS_PER_PIXEL
 
@@ -40,8 +40,8 @@ class Engine:
 
     def for_scoring(self, model: nn.Module) -> nn.Module:
         """A copy for inference: weights frozen, BatchNorm folded into the convolutions before it, channels last."""
-        model = fold_batchnorm(copy.deepcopy(model).eval()).requires_grad_(False)
-        return model.to(self.device, memory_format=torch.channels_last)
+        model = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
+        return freeze(model, self.dtype)
 
 
 def make_engine(compute: Compute) -> Engine:
@@ -68,13 +68,3 @@ def multiplies_bf16(device: torch.device) -> bool:
     except OSError:  # not Linux: float32 is right everywhere
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """Fold, in place, every BatchNorm of an `nn.Sequential` into the convolution before it. Evaluation mode only."""
-    for block in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
-        for index, (conv, norm) in enumerate(zip(list(block), list(block)[1:], strict=False)):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                block[index] = fuse_conv_bn_eval(conv, norm)
-                block[index + 1] = nn.Identity()
-    return model

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vadlib.convolution import Conv3x3, PixelConv, lowered
 from vadlib.settings import Branch, Model
+from vadlib.upsampling import MergedConvolution, merge
 
 OUTPUT_CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
 
@@ -22,29 +24,17 @@ def check_cubes(cubes: Tensor) -> None:
         raise ValueError(f"expected cubes (B, L, 3, H, W), H and W multiples of 4, got {tuple(cubes.shape)}")
 
 
-def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
-    """Run a layer outside of autocast."""
-    with torch.autocast(x.device.type, enabled=False):
-        return layer(x if x.dtype == torch.float64 else x.float())
-
-
-def lowered(x: Tensor) -> Tensor:
-    """`x` in the precision autocast runs convolutions in; as it is where there is no autocast."""
-    kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
-
-
 class ConvBlock(nn.Sequential):
     """(conv 3x3, BatchNorm, ReLU) twice (III-B3)."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, first: type[Conv3x3] = Conv3x3) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1),
+            first(inputs, outputs),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
+            nn.ReLU(),
+            Conv3x3(outputs, outputs),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
         )
 
 
@@ -54,7 +44,8 @@ class Encoder(nn.Module):
     def __init__(self, widths: tuple[int, int, int], inputs: int = 3) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            ConvBlock(before, after) for before, after in zip((inputs, *widths[:-1]), widths, strict=True)
+            ConvBlock(before, after, PixelConv if index == 0 else Conv3x3)
+            for index, (before, after) in enumerate(pairwise((inputs, *widths)))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,10 +53,7 @@ class Encoder(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The output of each block, full size first."""
-        first, *rest = self.blocks[0]
-        # bfloat16 has 8 significant bits: at 1.0 its step is twice a perturbation of 0.002. So pixels are read in
-        # float32, whatever the other layers run in.
-        outputs = [nn.Sequential(*rest)(lowered(in_float32(first, x)))]
+        outputs = [self.blocks[0](x)]
         for block in self.blocks[1:]:
             outputs.append(block(F.max_pool2d(outputs[-1], 2)))
         return outputs
@@ -87,16 +75,15 @@ class ConvolutionalAttention(nn.Module):
         # Eq. (1) writes W^(h) * Z: every head sees all d channels. The authors' code gives a head its own
         # d/H channels of Z, which is a grouped convolution.
         groups = heads if head_input == "slice" else 1
-        self.query = nn.Conv2d(width, width, 3, padding=1, groups=groups)  # W_Q
-        self.key_value = nn.Conv2d(width, width, 3, padding=1, groups=groups)  # W_KV: K and V are one map
+        self.query = Conv3x3(width, width, slope=slope, groups=groups)  # W_Q
+        self.key_value = Conv3x3(width, width, slope=slope, groups=groups)  # W_KV: K and V are one map
         # F, one for each head as its weights are learnable: the half that meets Q_i, and the half that meets K_j.
-        self.attend_query = nn.Conv2d(width, heads, 3, padding=1, groups=heads)
-        self.attend_key = nn.Conv2d(width, heads, 3, padding=1, groups=heads, bias=False)
+        self.attend_query = Conv3x3(width, heads, groups=heads)
+        self.attend_key = Conv3x3(width, heads, groups=heads, bias=False)
 
     def forward(self, z: Tensor, positional: Tensor, cubes: int) -> Tensor:
         """(B*L, d, h, w) and the encoding (L, d) to the concatenated heads, (B*L, d, h, w)."""
-        q = F.leaky_relu(self.query(z), self.slope)
-        v = F.leaky_relu(self.key_value(z), self.slope)
+        q, v = self.query(z), self.key_value(z)
         attention = self.attention(q, v, positional, cubes)
         # Channels stay last in memory, as the convolutions before and after want them.
         v = v.permute(0, 2, 3, 1).unflatten(0, (cubes, -1)).unflatten(-1, (self.heads, -1))  # (B, L, h, w, H, d/H)
@@ -112,8 +99,10 @@ class ConvolutionalAttention(nn.Module):
         of_query = self.attend_query(q).unflatten(0, (cubes, -1))  # (B, L, H, h, w)
         of_query = of_query + F.conv2d(encoding, self.attend_query.weight, padding=1, groups=self.heads)
         of_key = self.attend_key(k).unflatten(0, (cubes, -1)) + self.attend_key(encoding)
-        of_query, of_key = (part.permute(0, 3, 4, 2, 1) for part in (of_query, of_key))  # (B, h, w, H, L)
-        return F.leaky_relu(of_query[..., :, None] + of_key[..., None, :], self.slope).softmax(dim=-1)
+        # Pixels and heads are innermost in memory: sums and softmax then run over whole vectors.
+        of_query, of_key = (part.permute(0, 1, 3, 4, 2) for part in (of_query, of_key))  # (B, L, h, w, H)
+        maps = F.leaky_relu(of_query[:, :, None] + of_key[:, None], self.slope).softmax(dim=2)  # (B, L, L, h, w, H)
+        return maps.permute(0, 3, 4, 5, 1, 2)
 
 
 class AttentionLayer(nn.Module):
@@ -121,41 +110,27 @@ class AttentionLayer(nn.Module):
 
     def __init__(self, width: int, *, heads: int, slope: float, head_input: str) -> None:
         super().__init__()
-        self.slope = slope
         self.attention = ConvolutionalAttention(width, heads=heads, slope=slope, head_input=head_input)
-        self.feed_forward = nn.Conv2d(width, width, 3, padding=1)
+        self.feed_forward = Conv3x3(width, width, slope=slope)
         self.norm = nn.GroupNorm(4, width)  # after the second sub-layer only; 4 groups as the authors
 
     def forward(self, z: Tensor, positional: Tensor, cubes: int) -> Tensor:
         z = z + self.attention(z, positional, cubes)
-        z = z + F.leaky_relu(self.feed_forward(z), self.slope)
+        z = z + self.feed_forward(z)
         return self.norm(z)
 
 
 class Deconvolution(nn.ConvTranspose2d):
-    """Transposed convolution 3x3 of stride 2 that doubles height and width (III-B1).
-
-    In bfloat16 training it is computed as a 2x2 convolution: the same sums, and a backward pass in half the time. In
-    float32, and forward alone, the transposed convolution is faster.
-    """
+    """Transposed convolution 3x3 of stride 2 that doubles height and width (III-B1)."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, width, 3, stride=2, padding=1, output_padding=1)
-        # Which of a kernel's three rows (columns) joins tap k, of this pixel or the next, to descendant a: [a, k, row].
-        taps = torch.tensor([[[0.0, 1, 0], [0, 0, 0]], [[0, 0, 1], [1, 0, 0]]])
-        self.register_buffer("taps", taps, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """(N, C, h, w) to (N, C, 2h, 2w)."""
-        low = self.training and lowered(x).dtype == torch.bfloat16
-        return self.as_convolution(x) if low else super().forward(x)
-
-    def as_convolution(self, x: Tensor) -> Tensor:
-        """The same by one convolution that gives each pixel's four descendants, which are then put in their places."""
-        kernel = torch.einsum("akm,bln,iomn->aboikl", self.taps, self.taps, self.weight).flatten(0, 2)
-        y = F.conv2d(F.pad(x, (0, 1, 0, 1)), kernel, self.bias.repeat(4))
-        y = y.permute(0, 2, 3, 1).unflatten(-1, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)  # (N, h, 2, w, 2, C)
-        return y.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    def then(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        """`conv` of what this layer makes of `x`, by one convolution (`vadlib.upsampling`): to train with."""
+        with torch.autocast(x.device.type, enabled=False):
+            merged = merge(self, conv)
+        return MergedConvolution.apply(lowered(x), *(lowered(part).contiguous() for part in merged))
 
 
 class Decoder(nn.Module):
@@ -173,8 +148,13 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
         """(B*L, d, h, w) to (B*L, C', H, W). `skips`, shallow first, are a U-Net's; STATE has none."""
         for index, (up, block) in enumerate(zip(self.ups, self.blocks, strict=True)):
-            z = up(z)
-            z = block(torch.cat([z, skips[-1 - index]], dim=1) if skips else z)
+            if skips:
+                z = block(torch.cat([up(z), skips[-1 - index]], dim=1))
+            elif self.training:
+                first, *rest = block
+                z = nn.Sequential(*rest)(up.then(first, z))
+            else:
+                z = block(up(z))
         return self.output(z)
 
 

@@ -1,0 +1,128 @@
+"""Convolutions of stride 1 that keep height and width, and how oneDNN computes them and their gradients fastest."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+ONE = [1, 1]
+NARROW = 8  # px: up to this width images are joined for the gradient by the weights
+
+
+def lowered(x: Tensor) -> Tensor:
+    """`x` in the precision autocast runs convolutions in; as it is where there is no autocast."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+def in_two_parts(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, C, H, W) as (N, 2C, H, W) of a lower precision: `x` rounded to it, and what that took away, rounded."""
+    rounded = x.to(dtype)
+    return torch.cat([rounded, (x - rounded).to(dtype)], dim=1)
+
+
+def fuses(x: Tensor) -> bool:
+    """Whether oneDNN computes a convolution of `x` and its activation in one: on a CPU that has the precision."""
+    if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def padding_of(weight: Tensor) -> list[int]:
+    """The padding that keeps height and width."""
+    return [weight.shape[2] // 2, weight.shape[3] // 2]
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, groups: int = 1) -> Tensor:
+    """A convolution, and LeakyReLU of its sums while they are in registers: 0 is ReLU, 1 no activation.
+
+    All of one dtype. On a CPU `weight` may be in oneDNN's own order. Not differentiable.
+    """
+    if not fuses(x):
+        y = F.conv2d(x, weight, bias, padding=padding_of(weight), groups=groups)
+        return y if slope == 1 else F.leaky_relu_(y, slope)
+    kind, numbers = {0: ("relu", []), 1: ("none", [])}.get(slope, ("leaky_relu", [slope]))
+    # What torch.compile emits: no public operator has an activation.
+    return torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, padding_of(weight), ONE, ONE, groups, kind, numbers, ""
+    )
+
+
+def convolution_backward(g: Tensor, x: Tensor, weight: Tensor, groups: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by `x`, `weight` and bias, from that by the output, `g`."""
+    if x.shape[3] > NARROW or x.dtype != torch.bfloat16 or groups > 1:
+        return _backward(g, x, weight, groups, by=[True, True, True])
+    by_x, _, _ = _backward(g, x, weight, groups, by=[True, False, False])
+    # oneDNN sums the gradient by the weights a row at a time, and in bfloat16 rows of many images take half
+    # the time that rows of 8 pixels take. In float32 nothing is gained, nor in convolutions by groups.
+    _, by_weight, by_bias = _backward(joined(g), joined(x), weight, groups, by=[False, True, True])
+    return by_x, by_weight, by_bias
+
+
+def joined(x: Tensor, most: int = 16) -> Tensor:
+    """Images side by side, a column of zeros after each: (N, C, h, w) to (N/m, C, h, m*(w+1)), m at most `most`."""
+    n, c, h, w = x.shape
+    m = next(m for m in range(math.gcd(n, math.factorial(most)), 0, -1) if m <= most and n % m == 0)
+    wide = x.new_empty(n // m, h, m, w + 1, c)
+    wide[:, :, :, w] = 0
+    wide[:, :, :, :w] = x.permute(0, 2, 3, 1).unflatten(0, (-1, m)).transpose(1, 2)
+    return wide.flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def _backward(
+    g: Tensor, x: Tensor, weight: Tensor, groups: int, *, by: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    return torch.ops.aten.convolution_backward(
+        g, x, weight, [len(weight)], ONE, padding_of(weight), ONE, False, [0, 0], groups, by
+    )
+
+
+class Convolution(torch.autograd.Function):
+    """`convolve` with its gradients; all of one dtype."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, groups: int) -> Tensor:
+        y = convolve(x, weight, bias, slope, groups)
+        ctx.save_for_backward(x, weight, None if slope == 1 else y)
+        ctx.slope, ctx.groups, ctx.biased = slope, groups, bias is not None
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, y = ctx.saved_tensors
+        if y is not None:
+            g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, self_is_result=True)
+        by_x, by_weight, by_bias = convolution_backward(g, x, weight, ctx.groups)
+        return by_x, by_weight, by_bias if ctx.biased else None, None, None
+
+
+class Conv3x3(nn.Conv2d):
+    """Convolution 3x3 that keeps height and width, and LeakyReLU of a slope: 1 is no activation."""
+
+    def __init__(self, inputs: int, outputs: int, *, slope: float = 1, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, groups=groups, bias=bias)
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H, W)."""
+        bias = None if self.bias is None else lowered(self.bias)
+        return Convolution.apply(lowered(x), lowered(self.weight), bias, self.slope, self.groups)
+
+
+class PixelConv(Conv3x3):
+    """Convolution of pixels, which keep 16 significant bits whatever precision autocast asks for.
+
+    bfloat16 has 8: at 1.0 its step is twice a perturbation of 0.002. So a pixel goes in as the sum of two of them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H, W)."""
+        dtype = lowered(x).dtype
+        if dtype == x.dtype:
+            return super().forward(x)
+        weight = torch.cat([lowered(self.weight)] * 2, dim=1)
+        return Convolution.apply(in_two_parts(x, dtype), weight, lowered(self.bias), self.slope, self.groups)
