@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -41,8 +42,11 @@ def scale(
     """
     factors = factor or [1, 4, 16]
     found = {times: run(times, epochs, network) for times in factors}
+    for of_stages in found.values():
+        seconds, frames, memory = zip(*of_stages.values(), strict=True)
+        of_stages["all"] = (sum(seconds), frames[0], max(memory))
     rows = []
-    for stage, _ in RUNS:
+    for stage in [*(name for name, _ in RUNS), "all"]:
         row: dict[str, object] = {"stage": stage}
         for times in factors:
             seconds, frames, memory = found[times][stage]
@@ -50,6 +54,10 @@ def scale(
             row[f"{times}x MiB"] = memory
         rows.append(row)
     print_table(rows)
+    # What starting the processes costs depends on no length: frames beyond a shorter run's do not pay it.
+    for short, long in pairwise(factors):
+        (before, fewer, _), (after, more, _) = found[short]["all"], found[long]["all"]
+        print(f"from {short}x to {long}x: {1000 * (after - before) / (more - fewer):.2f} ms for each frame more")
     if json_file:
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
