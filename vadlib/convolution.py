@@ -1,6 +1,6 @@
 """Convolutions of stride 1 that keep height and width, and how oneDNN computes them and their gradients fastest."""
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,33 +51,34 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, group
     )
 
 
-def convolution_backward(g: Tensor, x: Tensor, weight: Tensor, groups: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by `x`, `weight` and bias, from that by the output, `g`."""
-    if x.shape[3] > NARROW or x.dtype != torch.bfloat16 or groups > 1:
-        return _backward(g, x, weight, groups, by=[True, True, True])
-    by_x, _, _ = _backward(g, x, weight, groups, by=[True, False, False])
+def convolution_backward(
+    g: Tensor, x: Tensor, weight: Tensor, groups: int = 1, by: Sequence[bool] = (True, True, True)
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients by `x`, `weight` and bias, those that `by` asks for, from that by the output, `g`."""
+
+    def gradients(g: Tensor, x: Tensor, by: Sequence[bool]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return torch.ops.aten.convolution_backward(
+            g, x, weight, [len(weight)], ONE, padding_of(weight), ONE, False, [0, 0], groups, by
+        )
+
+    narrow = x.device.type == "cpu" and x.dtype == torch.bfloat16 and groups == 1 and x.shape[3] <= NARROW
+    if not narrow or not by[1]:
+        return gradients(g, x, by)
     # oneDNN sums the gradient by the weights a row at a time, and in bfloat16 rows of many images take half
     # the time that rows of 8 pixels take. In float32 nothing is gained, nor in convolutions by groups.
-    _, by_weight, by_bias = _backward(joined(g), joined(x), weight, groups, by=[False, True, True])
+    by_x = gradients(g, x, (True, False, False))[0] if by[0] else None
+    _, by_weight, by_bias = gradients(joined(g), joined(x), (False, *by[1:]))
     return by_x, by_weight, by_bias
 
 
 def joined(x: Tensor, most: int = 16) -> Tensor:
     """Images side by side, a column of zeros after each: (N, C, h, w) to (N/m, C, h, m*(w+1)), m at most `most`."""
     n, c, h, w = x.shape
-    m = next(m for m in range(math.gcd(n, math.factorial(most)), 0, -1) if m <= most and n % m == 0)
+    m = max(m for m in range(1, most + 1) if n % m == 0)
     wide = x.new_empty(n // m, h, m, w + 1, c)
     wide[:, :, :, w] = 0
     wide[:, :, :, :w] = x.permute(0, 2, 3, 1).unflatten(0, (-1, m)).transpose(1, 2)
     return wide.flatten(2, 3).permute(0, 3, 1, 2)
-
-
-def _backward(
-    g: Tensor, x: Tensor, weight: Tensor, groups: int, *, by: list[bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    return torch.ops.aten.convolution_backward(
-        g, x, weight, [len(weight)], ONE, padding_of(weight), ONE, False, [0, 0], groups, by
-    )
 
 
 class Convolution(torch.autograd.Function):
@@ -87,7 +88,7 @@ class Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, groups: int) -> Tensor:
         y = convolve(x, weight, bias, slope, groups)
         ctx.save_for_backward(x, weight, None if slope == 1 else y)
-        ctx.slope, ctx.groups, ctx.biased = slope, groups, bias is not None
+        ctx.slope, ctx.groups = slope, groups
         return y
 
     @staticmethod
@@ -96,8 +97,7 @@ class Convolution(torch.autograd.Function):
         x, weight, y = ctx.saved_tensors
         if y is not None:
             g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, self_is_result=True)
-        by_x, by_weight, by_bias = convolution_backward(g, x, weight, ctx.groups)
-        return by_x, by_weight, by_bias if ctx.biased else None, None, None
+        return *convolution_backward(g, x, weight, ctx.groups, ctx.needs_input_grad[:3]), None, None
 
 
 class Conv3x3(nn.Conv2d):
