@@ -34,6 +34,7 @@ from vadlib.shards import CubeSet
 from vadlib.training import make_optimiser, training_step
 
 PRECISIONS = ("fp32", "bf16")
+NUDGE = 1e-6
 aten = torch.ops.aten
 PRODUCTS = {
     aten.convolution.default, aten.convolution_backward.default, aten.conv2d.default, aten.conv_transpose2d.input,
@@ -63,12 +64,18 @@ def arithmetic(precision: str) -> AbstractContextManager[object]:
 
 
 def trained(
-    places: Places, branch: Branch, settings: Dataset, precision: str, steps: int
+    places: Places, branch: Branch, settings: Dataset, precision: str, steps: int, nudge: float = 0.0
 ) -> tuple[nn.Module, np.ndarray]:
-    """A network after `steps` steps, at a constant rate, and the loss of each, (steps,)."""
+    """A network after `steps` steps, at a constant rate, and the loss of each, (steps,).
+
+    `nudge` is the share by which its first weights are made larger.
+    """
     engine = make_engine(Compute(precision=precision, device="cpu"))
     torch.manual_seed(settings.training.seed)
     network = engine.for_training(build_model(settings.model, branch, settings.cube.length))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1 + nudge)
     optimiser = make_optimiser(network, settings.training.lr, settings.training.adam_eps)
     cubes = training_cubes(places, (branch,), settings, all_cubes=False)
     found: list[float] = []
@@ -123,16 +130,22 @@ def precision(
     for branch in BRANCHES:
         networks[branch], full = trained(places, branch, settings, "fp32", steps)
         _, low = trained(places, branch, settings, "bf16", steps)
+        # Trainings that begin almost alike go apart: how far says how much of a difference is the precision's.
+        _, again = trained(places, branch, settings, "fp32", steps, nudge=NUDGE)
         # Curves of single batches jump about: means of runs of `last` steps are what a plot shows.
-        runs = [curve[: steps // last * last].reshape(-1, last).mean(1) for curve in (full, low)]
-        row = {
-            "branch": branch,
-            "loss, fp32": f"{runs[0][-1]:.6f}",
-            "loss, bf16": f"{runs[1][-1]:.6f}",
-            "difference": f"{runs[1][-1] / runs[0][-1] - 1:+.2%}",
-            "largest of any run": f"{np.abs(runs[1] / runs[0] - 1).max():.2%}",
-        }
-        print_table([row])
+        first, *others = (curve[: steps // last * last].reshape(-1, last).mean(1) for curve in (full, low, again))
+        print_table(
+            [
+                {
+                    "branch": branch,
+                    "beside fp32": name,
+                    "losses": f"{first[-1]:.6f}, {other[-1]:.6f}",
+                    "difference": f"{other[-1] / first[-1] - 1:+.2%}",
+                    "largest of any run": f"{np.abs(other / first - 1).max():.2%}",
+                }
+                for name, other in zip(("bf16", f"fp32, first weights {NUDGE:g} larger"), others, strict=True)
+            ]
+        )
     labels = [clip.labels() for clip in places.load_manifest().split("testing")]
     both = [
         rank_empty_frames_last(scores(places, settings, networks, kind, compute.score_batch)) for kind in PRECISIONS
