@@ -10,8 +10,8 @@ import typer
 
 from benchmarks import footage, networks
 from benchmarks.measure import gemm_rate
-from vadlib.cli import print_table
-from vadlib.compute import multiplies_bf16
+from vadlib.cli.main import print_table
+from vadlib.engine.engine import multiplies_bf16
 
 ROWS = (
     "train_bf16", "train_fp32", "score_bf16", "score_fp32", "score_sweep5_bf16",

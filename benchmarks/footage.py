@@ -15,18 +15,18 @@ from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
 from benchmarks.networks import literal_networks, networks
 from vadlib.boxes import detect_clip, make_detector
 from vadlib.clips import read_frames
-from vadlib.compute import make_engine
-from vadlib.cubes import cubes_of_clip
+from vadlib.cubes.cut import cubes_of_clip
+from vadlib.cubes.shards import ShardWriter, flow_steps
+from vadlib.engine.engine import make_engine
 from vadlib.flow import flow_of_clip, make_estimator
+from vadlib.footage.stream import Scorer, score_frames
 from vadlib.pipeline.build import boxes_of_frames
 from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
-from vadlib.scoring import Statistics
+from vadlib.scoring.scores import Statistics
 from vadlib.settings import BRANCHES, Compute, Cube, Dataset, Model, Street, load_dataset
-from vadlib.shards import ShardWriter, flow_steps
-from vadlib.streaming import Scorer, score_frames
 
 CLIPS = 4  # of each split
 FRAMES = 150  # of each clip, 320x224 px

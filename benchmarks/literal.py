@@ -1,7 +1,7 @@
 """The paper's equations as written: per-head loops, pairwise concatenation, one frame's cubes at a time.
 
-Slow on purpose. The tests hold `vadlib.state` against it, and the benchmarks measure against it. It shares no
-arithmetic with the product: only `copy_weights` looks into a `vadlib.state.State`, to fill the same numbers in.
+Slow on purpose. The tests hold `vadlib.models.state` against it, and the benchmarks measure against it. It shares no
+arithmetic with the product: only `copy_weights` looks into a `vadlib.models.state.State`, to fill the same numbers in.
 """
 
 import torch
@@ -114,7 +114,7 @@ def perturbed_scores(
 
 @torch.no_grad()
 def copy_weights(state: nn.Module, literal: LiteralState) -> None:
-    """Give `literal` the numbers of a `vadlib.state.State` of the same settings."""
+    """Give `literal` the numbers of a `vadlib.models.state.State` of the same settings."""
     _copy_in_order(state.encoder, literal.encoder)
     _copy_in_order(nn.ModuleList(m for pair in zip(state.decoder.ups, state.decoder.blocks, strict=True) for m in pair),
                    literal.decoder[:-1])  # fmt: skip

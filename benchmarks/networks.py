@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.literal import LiteralState, copy_weights, loss, perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, best_batch
-from vadlib.baselines import build_model
-from vadlib.commands import keep_freed_memory
-from vadlib.compute import Engine, make_engine
-from vadlib.perturbation import perturbed_errors
+from vadlib.cubes.shards import Batch
+from vadlib.engine.engine import Engine, make_engine
+from vadlib.engine.memory import keep_freed_memory
+from vadlib.models.registry import build_model
+from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.settings import BRANCHES, Branch, Compute, Cube, Model
-from vadlib.shards import Batch
 from vadlib.training import make_optimiser, training_step
 
 ETAS = (0.001, 0.002, 0.005, 0.01, 0.02)

@@ -18,19 +18,19 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from vadlib.baselines import build_model
-from vadlib.cli import print_table
-from vadlib.commands import keep_freed_memory
-from vadlib.compute import make_engine, multiplies_bf16
-from vadlib.mapping import progress
-from vadlib.metrics import micro_auroc, rank_empty_frames_last
+from vadlib.cli.main import print_table
+from vadlib.cubes.shards import CubeSet
+from vadlib.engine.engine import make_engine, multiplies_bf16
+from vadlib.engine.memory import keep_freed_memory
+from vadlib.evaluation.frames import micro_auroc, rank_empty_frames_last
+from vadlib.io.progress import progress
+from vadlib.models.registry import build_model
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.train import training_cubes
-from vadlib.scoring import anomaly_scores, frame_scores
+from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset, load_dataset
-from vadlib.shards import CubeSet
 from vadlib.training import make_optimiser, training_step
 
 PRECISIONS = ("fp32", "bf16")

@@ -11,9 +11,9 @@ import typer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.networks import ETAS, product_scoring, product_training
-from vadlib.cli import print_table
-from vadlib.commands import keep_freed_memory
-from vadlib.compute import make_engine
+from vadlib.cli.main import print_table
+from vadlib.engine.engine import make_engine
+from vadlib.engine.memory import keep_freed_memory
 from vadlib.settings import Compute
 
 KINDS = {

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from ruamel.yaml import YAML
 
-from vadlib.cli import print_table
+from vadlib.cli.main import print_table
 from vadlib.settings import load_dataset
 
 STAGES = Path(__file__).resolve().parents[1] / "stages"

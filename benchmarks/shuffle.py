@@ -6,8 +6,8 @@ The clips are of the length of a data set's, their cubes numbers: no footage, no
 import numpy as np
 import typer
 
-from vadlib.cli import print_table
-from vadlib.shards import CubeSet
+from vadlib.cli.main import print_table
+from vadlib.cubes.shards import CubeSet
 
 DATASETS = {"Ped2": (16, 2_200), "Avenue": (16, 6_700), "ShanghaiTech": (330, 3_000)}  # training clips, cubes of each
 BATCH = 64

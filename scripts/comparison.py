@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import typer
 
-from vadlib.commands import DatasetName, run
+from vadlib.cli.commands import DatasetName, run
 from vadlib.errors import VadError
 from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset

@@ -27,22 +27,22 @@ from sklearn.metrics import roc_curve
 
 from vadlib.boxes import MOTION
 from vadlib.boxes.motion import blurred_grey
+from vadlib.cli.commands import run
 from vadlib.clips import Clip, read_frames
-from vadlib.commands import run
-from vadlib.compute import Engine, make_engine
-from vadlib.cubes import window
-from vadlib.files import missing, read_json
+from vadlib.cubes.cut import window
+from vadlib.cubes.shards import FLOW_STEPS_PER_PIXEL
+from vadlib.engine.engine import Engine, make_engine
+from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last
 from vadlib.flow.storage import open_flow
-from vadlib.inspection import CubeView, inspect_cubes
-from vadlib.metrics import auroc, micro_auroc, rank_empty_frames_last
-from vadlib.perturbation import reconstruction_errors
+from vadlib.io.files import missing, read_json
+from vadlib.io.tables import read_table
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.train import training_cubes
+from vadlib.report.inspection import CubeView, inspect_cubes
 from vadlib.report.pictures import flow_picture, flow_wheel, map_picture, patch_picture, perturbation_picture
+from vadlib.scoring.perturbation import reconstruction_errors
 from vadlib.settings import BRANCHES, Compute, Dataset, load_dataset
-from vadlib.shards import FLOW_STEPS_PER_PIXEL
-from vadlib.tables import read_table
 
 DATASET = "synthetic"
 CLIP = "03"  # the testing clip that is followed

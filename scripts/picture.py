@@ -17,12 +17,12 @@ import numpy as np
 import typer
 from matplotlib.patches import Rectangle
 
+from vadlib.cli.commands import DatasetName, run
 from vadlib.clips import read_frames
-from vadlib.commands import DatasetName, run
 from vadlib.errors import VadError
+from vadlib.io.tables import read_table
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import load_dataset
-from vadlib.tables import read_table
 
 
 def picture(

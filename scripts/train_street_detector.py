@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import typer
 
-from vadlib.datasets.synthetic import render_clip
-from vadlib.files import write_text, written_aside
+from vadlib.datasets.synthetic.footage import render_clip
+from vadlib.io.files import write_text, written_aside
 from vadlib.settings import Street
 
 TRAIN_SEED, HELD_OUT_SEED = 1000, 5000  # of the first clip; each clip has a street of its own

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vadlib.commands import BranchName, DatasetName, run
+from vadlib.cli.commands import BranchName, DatasetName, run
 from vadlib.pipeline.build import build_cubes
 from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset

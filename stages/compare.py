@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vadlib.commands import DatasetName, run
+from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.compare import compare_kind
 from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vadlib.commands import DatasetName, run
+from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.fit_scores import fit_error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.settings import load_dataset

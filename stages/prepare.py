@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vadlib.commands import DatasetName, run
+from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
 from vadlib.settings import load_dataset

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from vadlib.commands import DatasetName, run
+from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.report import report_scores
 from vadlib.settings import load_dataset

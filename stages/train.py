@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from vadlib.commands import BranchName, DatasetName, run
+from vadlib.cli.commands import BranchName, DatasetName, run
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.train import train_model
 from vadlib.settings import load_dataset

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from vadlib.files import write_text
+from vadlib.io.files import write_text
 
 # Spans of anomalous frames, half-open, of the testing clips 01, 02, 03.
 SPANS = {"01": [(3, 7)], "02": [(0, 2), (9, 12)], "03": []}

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from tests import layouts
 from tests.conftest import ROOT
 from tests.projects import MINI, OUTPUTS, STAGES, changed, leftovers, run_stages, settings, write_boxes, write_params
-from vadlib.commands import friendly
+from vadlib.cli.commands import friendly
 from vadlib.errors import VadError
 
 DATA = Path("data/mini")
@@ -395,7 +395,7 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing(project, stage, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as context:
-        context.setattr("vadlib.files.os.fsync", full)
+        context.setattr("vadlib.io.files.os.fsync", full)
         found = run_here(stage)
     assert_one_line(found.exit_code, found.stderr, ("the disk is full", "run the same command again"))
     assert not Path(OUTPUTS[stage]).exists()

@@ -9,8 +9,8 @@ from benchmarks.__main__ import shown
 from benchmarks.measure import best_batch
 from benchmarks.networks import rows
 from benchmarks.precision import Bf16InFloat32
-from vadlib.baselines import build_model
-from vadlib.compute import make_engine
+from vadlib.engine.engine import make_engine
+from vadlib.models.registry import build_model
 from vadlib.settings import Compute, Model
 
 

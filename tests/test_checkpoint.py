@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vadlib.baselines import build_model
-from vadlib.checkpoint import import_checkpoint, load_model, read_authors_checkpoint, save_model
 from vadlib.errors import VadError
+from vadlib.models.authors import import_checkpoint, read_authors_checkpoint
+from vadlib.models.checkpoint import load_model, save_model
+from vadlib.models.registry import build_model
 from vadlib.settings import Model
 
 SMALL = Model(widths=(4, 8, 8), layers=1)

@@ -5,8 +5,9 @@ import torch
 from typer.testing import CliRunner
 
 from tests.test_checkpoint import authors_layout
-from vadlib.checkpoint import import_checkpoint, load_model
-from vadlib.cli import app
+from vadlib.cli.main import app
+from vadlib.models.authors import import_checkpoint
+from vadlib.models.checkpoint import load_model
 
 
 def vad(*arguments: object):

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vadlib.commands import BranchName, DatasetName, friendly, one_line
+from vadlib.cli.commands import BranchName, DatasetName, friendly, one_line
 from vadlib.errors import VadError
 
 
@@ -42,7 +42,7 @@ def test_counts_and_time_are_the_closing_line():
 
 
 def test_peak_memory_is_the_commands_own_and_not_that_of_what_started_it():
-    child = "from vadlib.commands import _peak_mib; print(_peak_mib())"
+    child = "from vadlib.cli.commands import _peak_mib; print(_peak_mib())"
     parent = f"""
 import subprocess, sys
 held = bytearray(b"x") * 400 * 2**20
@@ -56,7 +56,7 @@ def test_peak_memory_counts_a_finished_worker():
     child = "held = bytearray(b'x') * 400 * 2**20"
     script = f"""
 import subprocess, sys
-from vadlib.commands import _peak_mib
+from vadlib.cli.commands import _peak_mib
 subprocess.run([sys.executable, "-c", {child!r}])
 print(_peak_mib())
 """

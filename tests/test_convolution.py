@@ -5,7 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vadlib.convolution import Conv3x3, PixelConv, convolution_backward, convolve, fuses, in_two_parts, joined
+from vadlib.engine.convolution import (
+    FastConv,
+    FastPixelConv,
+    convolution_backward,
+    convolve,
+    fuses,
+    in_two_parts,
+    joined,
+)
 
 BF16 = fuses(torch.zeros(1, dtype=torch.bfloat16))
 
@@ -31,7 +39,7 @@ def test_the_activation_is_leaky_relu_of_the_slope(slope, dtype):
 @pytest.mark.parametrize(("slope", "groups", "bias"), [(0.2, 1, True), (0.0, 2, True), (1.0, 2, False)])
 def test_gradients_are_those_of_the_plain_convolution(slope, groups, bias):
     torch.manual_seed(0)
-    layer = Conv3x3(4, 6, slope=slope, groups=groups, bias=bias).double()
+    layer = FastConv(4, 6, slope=slope, groups=groups, bias=bias).double()
     x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
     results = []
     plain = F.leaky_relu(F.conv2d(x, layer.weight, layer.bias, padding=1, groups=groups), slope)
@@ -67,7 +75,7 @@ def test_the_gradient_by_the_weights_of_joined_images_is_that_of_images_apart():
 @pytest.mark.skipif(not BF16, reason="this processor has no fused convolution of bfloat16")
 def test_pixels_are_read_to_sixteen_bits_in_bfloat16():
     """bfloat16's step at 0.9 is 0.004: pixels read in one part would all be the same here."""
-    layer = PixelConv(1, 1)
+    layer = FastPixelConv(1, 1)
     nn.init.zeros_(layer.weight)
     layer.weight.data[0, 0, 1, 1] = 1
     nn.init.constant_(layer.bias, -0.8984375)  # a bfloat16, so that small differences are left

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vadlib.cubes import cubes_of_clip, cut, mean_flow_magnitude, whole_pixels, window
+from vadlib.cubes.cut import cubes_of_clip, cut, mean_flow_magnitude, whole_pixels, window
 from vadlib.settings import Cube
 
 

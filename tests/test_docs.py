@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from vadlib.cli import app
+from vadlib.cli.main import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -52,17 +52,17 @@ def help_of(words: tuple[str, ...]) -> str:
     shown: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(script), "--help"])
-        patch.setattr("vadlib.commands.run", lambda function: shown.extend(options_of(function)))
+        patch.setattr("vadlib.cli.commands.run", lambda function: shown.extend(options_of(function)))
         runpy.run_path(str(script), run_name="__main__")
     assert shown, f"{words[1]} is no command"
     return " ".join(shown)
 
 
 def options_of(function) -> list[str]:
-    """The options of a function that `vadlib.commands.run` makes a command."""
+    """The options of a function that `vadlib.cli.commands.run` makes a command."""
     import typer
 
-    from vadlib.commands import friendly
+    from vadlib.cli.commands import friendly
 
     command = typer.Typer(add_completion=False)
     command.command()(friendly(function))

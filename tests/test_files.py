@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 
-from vadlib import files
 from vadlib.errors import VadError
-from vadlib.files import is_disk_full, missing, read_json, sha256, write_json, write_text, written_aside, written_hdf5
+from vadlib.io import files
+from vadlib.io.files import (
+    is_disk_full,
+    missing,
+    read_json,
+    sha256,
+    write_json,
+    write_text,
+    written_aside,
+    written_hdf5,
+)
 
 NO_SPACE = os.strerror(errno.ENOSPC)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from vadlib.baselines import build_model
-from vadlib.compute import Engine
-from vadlib.convolution import fuses
-from vadlib.frozen import FrozenConv
+from vadlib.engine.convolution import fuses
+from vadlib.engine.engine import Engine
+from vadlib.engine.frozen import FrozenConv
+from vadlib.models.registry import build_model
 from vadlib.settings import Model
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.golden.make_state_small import ETA, LENGTH, MODEL
-from vadlib.checkpoint import import_checkpoint
-from vadlib.compute import Engine
-from vadlib.perturbation import input_gradient, perturbed_errors, reconstruction_errors
-from vadlib.state import State
+from vadlib.engine.engine import Engine
+from vadlib.models.authors import import_checkpoint
+from vadlib.models.state import State
+from vadlib.scoring.perturbation import input_gradient, perturbed_errors, reconstruction_errors
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)
 BRANCHES = ("raw", "flow")

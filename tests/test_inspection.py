@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from vadlib.compute import Engine
-from vadlib.inspection import TopMoments, inspect_cubes
-from vadlib.perturbation import perturbed_errors
+from vadlib.engine.engine import Engine
+from vadlib.models.state import State
+from vadlib.report.inspection import TopMoments, inspect_cubes
+from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.settings import Model
-from vadlib.state import State
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)
 ETA = 0.01

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from vadlib import mapping
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.files import write_text
-from vadlib.mapping import fingerprint, map_clips, progress, publish, scratch_folder
+from vadlib.io.files import write_text
+from vadlib.io.progress import progress
+from vadlib.pipeline import mapping
+from vadlib.pipeline.mapping import fingerprint, map_clips, publish, scratch_folder
 from vadlib.settings import Cube, Flow
 
 CLIPS = [Clip(name, split, "", 5, 4, 4) for split in ("training", "testing") for name in ("01", "02", "03")]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vadlib.metrics import (
+from vadlib.evaluation.frames import (
     RESAMPLES,
     clip_draws,
     equal_error_rate,

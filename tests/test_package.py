@@ -10,16 +10,16 @@ import pytest
 
 from tests import layouts
 from tests.projects import COMPUTE, MOTION, run_stages, settings, until, write_boxes
-from vadlib.compute import make_engine
+from vadlib.cubes.shards import Shard
+from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
-from vadlib.package import for_new_footage, read_package
+from vadlib.footage.stream import make_scorer
 from vadlib.pipeline import package as stage
 from vadlib.pipeline.package import package_model, training_scores
 from vadlib.pipeline.places import Places
-from vadlib.scoring import Statistics
+from vadlib.scoring.model_folder import for_new_footage, read_package
+from vadlib.scoring.scores import Statistics
 from vadlib.settings import BRANCHES
-from vadlib.shards import Shard
-from vadlib.streaming import make_scorer
 
 USED = settings(source={"layout": "videos"}, threshold_quantile=0.75)
 PLACES = Places.of("mini")
@@ -65,10 +65,10 @@ def test_the_threshold_is_a_quantile_of_perturbed_normal_frames(project, monkeyp
     """Scored as the stage `score` scores test clips: here by pretending that training clips are such."""
     monkeypatch.chdir(project)
     from vadlib.clips import load_manifest
+    from vadlib.cubes.shards import CubeSet
     from vadlib.pipeline.fit_scores import scoring_networks
     from vadlib.pipeline.score import clip_errors
-    from vadlib.scoring import anomaly_scores, frame_scores
-    from vadlib.shards import CubeSet
+    from vadlib.scoring.scores import anomaly_scores, frame_scores
 
     engine = make_engine(COMPUTE)
     networks = scoring_networks(PLACES, BRANCHES, engine, USED)

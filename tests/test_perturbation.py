@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from vadlib.compute import Engine
-from vadlib.perturbation import cube_errors, input_gradient, perturbed_errors
+from vadlib.engine.engine import Engine
+from vadlib.models.objective import cube_errors, reconstruction_loss
+from vadlib.models.state import State
+from vadlib.scoring.perturbation import input_gradient, perturbed_errors
 from vadlib.settings import Model
-from vadlib.state import State
-from vadlib.training import reconstruction_loss
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)
 

@@ -25,11 +25,11 @@ from tests.projects import (
     write_boxes,
 )
 from vadlib.clips import load_manifest
+from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
 from vadlib.pipeline import build, detect, flow, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, Compute, Dataset, Settings, load_params
-from vadlib.shards import Shard
 
 LAYOUTS = {
     "frames": lambda folder: layouts.write_frames_folders(folder, "pooled"),

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from vadlib.metrics import clip_draws
-from vadlib.regions import ClipDetections, area_to_one, evaluate_regions, iou, match_clip
+from vadlib.evaluation.frames import clip_draws
+from vadlib.evaluation.regions import ClipDetections, area_to_one, evaluate_regions, iou, match_clip
 
 FAR = 500  # where no region is
 

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from tests import layouts
 from tests.projects import COMPUTE, make_packaged, until
-from vadlib import score_footage as module
-from vadlib.cli import app
+from vadlib.cli.main import app
 from vadlib.errors import VadError
-from vadlib.package import read_package
-from vadlib.score_footage import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
-from vadlib.streaming import make_scorer
+from vadlib.footage import score as module
+from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
+from vadlib.footage.stream import make_scorer
+from vadlib.scoring.model_folder import read_package
 
 FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
 
@@ -94,8 +94,8 @@ def test_the_annotated_video_is_what_browsers_play(project, model, tmp_path):
 
 
 def test_boxes_are_drawn_where_they_are_in_their_colours(model):
-    from vadlib.annotate import ANOMALOUS, NORMAL, colour_of, draw_boxes
-    from vadlib.streaming import ScoredFrame
+    from vadlib.footage.annotate import ANOMALOUS, NORMAL, colour_of, draw_boxes
+    from vadlib.footage.stream import ScoredFrame
 
     _, threshold = model
     boxes = np.array([[10, 20, 60, 70], [100, 20, 150, 70]], np.float32)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vadlib.scoring import Statistics, anomaly_scores, fit_statistics, frame_scores
+from vadlib.scoring.scores import Statistics, anomaly_scores, fit_statistics, frame_scores
 
 
 def test_statistics_are_those_of_all_batches_together():

@@ -5,8 +5,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from vadlib.cubes.shards import BLOCK, CubeSet, Shard, ShardWriter, flow_steps
 from vadlib.errors import VadError
-from vadlib.shards import BLOCK, CubeSet, Shard, ShardWriter, flow_steps
 
 
 def write(path, count: int, first: int = 0) -> tuple[Shard, Shard]:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.literal import LiteralState, copy_weights
-from vadlib.baselines import build_model
+from vadlib.models.registry import build_model
+from vadlib.models.state import ConvolutionalAttention, State
 from vadlib.settings import Model
-from vadlib.state import ConvolutionalAttention, State
 
 sizes = st.fixed_dictionaries(
     {

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from tests.projects import COMPUTE, make_packaged
-from vadlib import streaming
 from vadlib.clips import Clip, read_footage
-from vadlib.package import read_package
-from vadlib.streaming import copies_of, make_scorer, score_frames
+from vadlib.footage import stream as streaming
+from vadlib.footage.stream import copies_of, make_scorer, score_frames
+from vadlib.scoring.model_folder import read_package
 
 SMALL_BATCHES = COMPUTE.model_copy(update={"score_batch": 5})
 CLIP = Clip("01", "testing", "01.mp4", 0, 0, 0)

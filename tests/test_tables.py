@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vadlib.errors import VadError
-from vadlib.tables import read_table, write_csv, write_table
+from vadlib.io.tables import read_table, write_csv, write_table
 
 
 def part(clip: str, rows: int) -> pd.DataFrame:

@@ -11,16 +11,16 @@ from typer.testing import CliRunner
 
 from tests import layouts
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
-from vadlib import train_footage as module
-from vadlib.cli import app
+from vadlib.cli.main import app
 from vadlib.clips import load_manifest
 from vadlib.errors import VadError
-from vadlib.metrics import evaluate_frames
-from vadlib.package import read_package
-from vadlib.score_footage import find_footage, score_footage
+from vadlib.evaluation.frames import evaluate_frames
+from vadlib.footage import train as module
+from vadlib.footage.score import find_footage, score_footage
+from vadlib.footage.stream import make_scorer
+from vadlib.footage.train import train_on_footage
+from vadlib.scoring.model_folder import read_package
 from vadlib.settings import OWN_FOOTAGE, load_group
-from vadlib.streaming import make_scorer
-from vadlib.train_footage import train_on_footage
 
 STREET = {
     "seed": 3,

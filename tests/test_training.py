@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vadlib.baselines import build_model
-from vadlib.checkpoint import load_state, save_state
-from vadlib.compute import Engine
+from vadlib.cubes.shards import CubeSet, Shard, ShardWriter
+from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
+from vadlib.models.checkpoint import load_state, save_state
+from vadlib.models.registry import build_model
 from vadlib.settings import Model, Training
-from vadlib.shards import CubeSet, Shard, ShardWriter
 from vadlib.training import learning_rate, train_branch
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)

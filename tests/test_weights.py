@@ -13,8 +13,8 @@ import torch
 from tests.layouts import write_images
 from tests.projects import MOTION, run_stages, settings
 from vadlib.boxes import yolo
+from vadlib.io.weights import record
 from vadlib.pipeline import detect
-from vadlib.weights import record
 
 YOLO = {"kind": "yolo", "weights": "mine.safetensors", "image_size": 64, "confidence": 0.0}
 RAFT = {"kind": "raft_small"}

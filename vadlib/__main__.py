@@ -1,5 +1,5 @@
 """`python -m vadlib` is `vad`."""
 
-from vadlib.cli import main
+from vadlib.cli.main import main
 
 main()

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vadlib.errors import VadError
-from vadlib.files import read_json, write_json
+from vadlib.io.files import read_json, write_json
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")

@@ -7,21 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vadlib.compute import Engine
+from vadlib.cubes.shards import Batch, CubeSet
+from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.perturbation import cube_errors
+from vadlib.models.objective import reconstruction_loss
 from vadlib.settings import Branch, Training
-from vadlib.shards import Batch, CubeSet
-
-
-def reconstruction_loss(output: Tensor, target: Tensor, p: float) -> Tensor:
-    """L_r or L_m of III-C: the mean over the batch of each cube's error, |output - target|_p^p.
-
-    The authors take the mean over elements instead: the same up to a constant, but for Adam's epsilon.
-    """
-    return cube_errors(output, target, p).mean()
 
 
 @dataclass

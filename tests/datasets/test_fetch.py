@@ -14,8 +14,8 @@ from collections import namedtuple
 import pytest
 
 from vadlib.datasets import fetch as fetching
-from vadlib.datasets.fetch import BENCHMARKS, Archive, Benchmark, fetch
 from vadlib.errors import VadError
+from vadlib.fetch import BENCHMARKS, Archive, Benchmark, fetch
 
 _random = random.Random(0)  # so that it does not pack well
 UNPACKED = {f"T{part}/T{part}001/001.tif": _random.randbytes(20_000) for part in ("rain", "est")}

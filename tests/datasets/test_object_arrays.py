@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vadlib.datasets import object_arrays
-from vadlib.datasets.object_arrays import is_object_array, read_array, read_object_array
 from vadlib.errors import VadError
+from vadlib.io.npy import is_object_array, read_array, read_object_array
 
 
 def _boxed(arrays: list) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vadlib.datasets import figures
-from vadlib.datasets.street import Canvas, View, lay, scene
-from vadlib.datasets.synthetic import APPEARANCE, MOTION, Rendered, clip_name, render_clip, write_footage
+from vadlib.datasets.synthetic.footage import APPEARANCE, MOTION, Rendered, clip_name, render_clip, write_footage
+from vadlib.datasets.synthetic.street import Canvas, View, lay, scene
 from vadlib.settings import Street
 
 SMALL = Street(size=(192, 128), training_clips=2, testing_clips=3, clip_frames=40, walkers=3)

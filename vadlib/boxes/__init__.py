@@ -10,8 +10,8 @@ from vadlib.boxes.motion import blurred_grey, motion_boxes
 from vadlib.boxes.rules import apply_rules, in_frame
 from vadlib.boxes.table import APPEARANCE, BOX_COLUMNS, IMPORTED, MOTION, Boxes, box_table
 from vadlib.clips import Clip
+from vadlib.io.weights import torchvision_weights
 from vadlib.settings import Detector
-from vadlib.weights import torchvision_weights
 
 __all__ = [
     "APPEARANCE",

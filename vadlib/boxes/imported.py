@@ -82,7 +82,7 @@ def _reader(path: Path) -> Callable[[Path, Sequence[Clip]], dict[str, Rows]]:
 
 
 def _read_npy(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
-    from vadlib.datasets.object_arrays import read_object_array
+    from vadlib.io.npy import read_object_array
 
     arrays = read_object_array(path)
     expected = sum(clip.frames for clip in clips)

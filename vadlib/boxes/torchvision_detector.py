@@ -8,8 +8,8 @@ import numpy as np
 from vadlib.boxes.table import APPEARANCE, Boxes
 from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io.weights import load_into, torch_device, torchvision_weights
 from vadlib.settings import Detector
-from vadlib.weights import load_into, torch_device, torchvision_weights
 
 
 def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "auto"):

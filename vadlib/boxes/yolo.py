@@ -22,8 +22,8 @@ from PIL import Image
 from vadlib.boxes.table import APPEARANCE, Boxes
 from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io.weights import torch_device
 from vadlib.settings import Detector
-from vadlib.weights import torch_device
 
 RELEASES = "https://github.com/ultralytics/assets/releases"
 STRIDE = 32  # of every YOLO here; the sides of its input are multiples

@@ -8,8 +8,8 @@ import numpy as np
 
 from vadlib.clips import Clip
 from vadlib.flow.storage import MAX_ERROR, FlowFile, FlowWriter, open_flow, read_flow
+from vadlib.io.weights import torchvision_weights
 from vadlib.settings import Flow
-from vadlib.weights import torchvision_weights
 
 __all__ = [
     "MAX_ERROR",

@@ -65,7 +65,7 @@ def _read(path: Path, place: str) -> np.ndarray:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    from vadlib.datasets.object_arrays import read_array
+    from vadlib.io.npy import read_array
 
     return read_array(path)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.weights import load_into, torch_device, torchvision_weights
+from vadlib.io.weights import load_into, torch_device, torchvision_weights
 
 STRIDE, LEAST = 8, 128  # px: sides of RAFT's input are multiples of 8, and four correlation levels need 128
 BATCH_BYTES = 1 << 28  # of the correlations of a batch

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.files import missing, written_hdf5
+from vadlib.io.files import missing, written_hdf5
 
 STEPS = 32  # of a pixel
 MAX_ERROR = 0.5 / STEPS  # px

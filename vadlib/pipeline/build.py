@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.clips import Clip, read_frames
-from vadlib.cubes import cubes_of_clip, mean_flow_magnitude
+from vadlib.cubes.cut import cubes_of_clip, mean_flow_magnitude
+from vadlib.cubes.shards import ShardWriter, flow_steps
 from vadlib.errors import VadError
-from vadlib.files import missing
 from vadlib.flow.storage import read_flow
-from vadlib.mapping import fingerprint, map_clips
+from vadlib.io.files import missing
+from vadlib.io.tables import read_table
+from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import Branch, Compute, Cube, Dataset
-from vadlib.shards import ShardWriter, flow_steps
-from vadlib.tables import read_table
 
 
 def build_cubes(places: Places, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:

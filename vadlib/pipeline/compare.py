@@ -6,16 +6,16 @@ from typing import Literal
 
 import pandas as pd
 
-from vadlib.compute import make_engine
-from vadlib.metrics import evaluate_frames
+from vadlib.cubes.shards import CubeSet
+from vadlib.engine.engine import make_engine
+from vadlib.evaluation.frames import evaluate_frames
+from vadlib.io.tables import write_csv
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.train import trained_network, training_cubes
-from vadlib.scoring import anomaly_scores, frame_scores
+from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Compute, Dataset
-from vadlib.shards import CubeSet
-from vadlib.tables import write_csv
 
 SWEEP = (0.0, 0.001, 0.002, 0.005, 0.01)
 

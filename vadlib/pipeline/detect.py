@@ -10,11 +10,11 @@ import pandas as pd
 
 from vadlib.boxes import DetectFrames, box_table, detect_clip, make_detector, weights_file
 from vadlib.clips import Clip, read_frames
-from vadlib.mapping import fingerprint, map_clips
+from vadlib.io.tables import read_parts, write_table
+from vadlib.io.weights import record
+from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset, Detector
-from vadlib.tables import read_parts, write_table
-from vadlib.weights import record
 
 PART = 2000  # frames whose boxes are held in memory
 

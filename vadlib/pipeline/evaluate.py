@@ -11,8 +11,7 @@ import pandas as pd
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.files import read_json, write_json
-from vadlib.metrics import (
+from vadlib.evaluation.frames import (
     Interval,
     clip_draws,
     evaluate_frames,
@@ -22,10 +21,11 @@ from vadlib.metrics import (
     roc_points,
     smoothed_aurocs,
 )
+from vadlib.evaluation.regions import ClipDetections, evaluate_regions, match_clip
+from vadlib.io.files import read_json, write_json
+from vadlib.io.tables import read_table, write_csv
 from vadlib.pipeline.places import BOX, Places
-from vadlib.regions import ClipDetections, evaluate_regions, match_clip
 from vadlib.settings import Dataset
-from vadlib.tables import read_table, write_csv
 
 # The rows of every table that is printed: what they say, and where metrics.json has the value.
 _ROWS = {
@@ -190,7 +190,7 @@ def read_scores(source: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
     Raises VadError for clips that are not there, and for scores that are missing, too many, or not numbers.
     """
     if source.is_dir():
-        from vadlib.datasets.object_arrays import read_array
+        from vadlib.io.npy import read_array
 
         names = {clip.name for clip in clips}
         for file in sorted(source.glob("*.npy")):
@@ -199,7 +199,7 @@ def read_scores(source: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
         found = [np.asarray(read_array(source / f"{clip.name}.npy"), np.float64).reshape(-1) for clip in clips]
     elif source.suffix.lower() == ".npy":
         from vadlib.datasets.labels import check_order
-        from vadlib.datasets.object_arrays import read_array
+        from vadlib.io.npy import read_array
 
         check_order(clips, source)
         pooled = np.asarray(read_array(source), np.float64).reshape(-1)

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from vadlib.checkpoint import load_model
-from vadlib.compute import Engine, make_engine
+from vadlib.cubes.shards import CubeSet
+from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
-from vadlib.files import write_json
-from vadlib.mapping import progress
-from vadlib.perturbation import reconstruction_errors
+from vadlib.io.files import write_json
+from vadlib.io.progress import progress
+from vadlib.models.checkpoint import load_model
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.train import training_cubes
-from vadlib.scoring import Statistics, fit_statistics
+from vadlib.scoring.perturbation import reconstruction_errors
+from vadlib.scoring.scores import Statistics, fit_statistics
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset
-from vadlib.shards import CubeSet
 
 
 def scoring_networks(

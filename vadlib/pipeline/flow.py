@@ -6,10 +6,10 @@ from pathlib import Path
 
 from vadlib.clips import Clip, read_frames
 from vadlib.flow import EstimateFlow, FlowWriter, flow_of_clip, make_estimator, weights_file
-from vadlib.mapping import fingerprint, map_clips
+from vadlib.io.weights import record
+from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset, Flow
-from vadlib.weights import record
 
 
 def compute_flow(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:

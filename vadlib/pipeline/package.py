@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vadlib.compute import Engine, make_engine
+from vadlib.cubes.shards import CubeSet, Shard
+from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
-from vadlib.files import read_json
-from vadlib.mapping import fingerprint, publish, scratch_folder
-from vadlib.package import Threshold, write_package
+from vadlib.io.files import read_json
 from vadlib.pipeline.fit_scores import scoring_networks
+from vadlib.pipeline.mapping import fingerprint, publish, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
-from vadlib.scoring import Statistics, anomaly_scores, frame_scores
+from vadlib.scoring.model_folder import Threshold, write_package
+from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset
-from vadlib.shards import CubeSet, Shard
 
 MOST_FRAMES = 500
 """Training frames that the threshold is a quantile of: enough for the 0.99, and scored in a minute or so."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vadlib.clips import Clip, Manifest, load_manifest
+from vadlib.cubes.shards import Shard
 from vadlib.settings import Branch
-from vadlib.shards import Shard
 
 BOX = ["x1", "y1", "x2", "y2"]
 

@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from vadlib.clips import save_manifest
-from vadlib.mapping import fingerprint, publish, scratch_folder
+from vadlib.io.tables import write_table
+from vadlib.pipeline.mapping import fingerprint, publish, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.settings import Compute, Dataset
-from vadlib.tables import write_table
 
 
 def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
@@ -17,7 +17,7 @@ def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Coun
 
     folder = places.data
     if settings.source.street is not None:
-        from vadlib.datasets.synthetic import write_footage
+        from vadlib.datasets.synthetic.footage import write_footage
 
         scratch = scratch_folder(places.prepared, fingerprint(settings.source))
         write_footage(settings.source.street, scratch / "made" / "footage", workers=compute.workers)

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from vadlib.clips import Clip, Manifest, read_frames
-from vadlib.compute import Engine, make_engine
-from vadlib.cubes import window
+from vadlib.cubes.cut import window
+from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
-from vadlib.files import read_json
-from vadlib.inspection import CubeView, Moment, TopMoments, inspect_cubes
+from vadlib.io.files import read_json
+from vadlib.io.tables import read_table
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
 from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.report.inspection import CubeView, Moment, TopMoments, inspect_cubes
 from vadlib.settings import Compute, Dataset
-from vadlib.tables import read_table
 
 
 def report_scores(places: Places, settings: Dataset, compute: Compute, model: Path, output: Path) -> Counter[str]:

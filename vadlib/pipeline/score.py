@@ -10,16 +10,16 @@ import pandas as pd
 from torch import nn
 
 from vadlib.clips import Clip
-from vadlib.compute import Engine, make_engine
-from vadlib.files import read_json
-from vadlib.mapping import fingerprint, map_clips, publish
-from vadlib.perturbation import perturbed_errors
+from vadlib.cubes.shards import Batch, CubeSet
+from vadlib.engine.engine import Engine, make_engine
+from vadlib.io.files import read_json
+from vadlib.io.tables import read_table, write_table
 from vadlib.pipeline.fit_scores import scoring_networks
+from vadlib.pipeline.mapping import fingerprint, map_clips, publish
 from vadlib.pipeline.places import BOX, Places
-from vadlib.scoring import Statistics, anomaly_scores, frame_scores
+from vadlib.scoring.perturbation import perturbed_errors
+from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import Branch, Compute, Dataset
-from vadlib.shards import Batch, CubeSet
-from vadlib.tables import read_table, write_table
 
 
 def score_clips(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:

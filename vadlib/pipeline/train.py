@@ -13,15 +13,16 @@ import pandas as pd
 import torch
 from torch import nn
 
-from vadlib.baselines import build_model
-from vadlib.checkpoint import load_state, save_model, save_state
-from vadlib.compute import Engine, make_engine
-from vadlib.files import write_json
-from vadlib.mapping import fingerprint, progress, scratch_folder
+from vadlib.cubes.shards import CubeSet
+from vadlib.engine.engine import Engine, make_engine
+from vadlib.io.files import write_json
+from vadlib.io.progress import progress
+from vadlib.io.tables import write_csv
+from vadlib.models.checkpoint import load_state, save_model, save_state
+from vadlib.models.registry import build_model
+from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.settings import Branch, Compute, Dataset
-from vadlib.shards import CubeSet
-from vadlib.tables import write_csv
 from vadlib.training import Progress, train_branch
 
 

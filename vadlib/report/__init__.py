@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vadlib.cubes import whole_pixels
-from vadlib.files import write_text
-from vadlib.inspection import CubeView
+from vadlib.cubes.cut import whole_pixels
+from vadlib.io.files import write_text
+from vadlib.report.inspection import CubeView
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from vadlib.inspection import GAP
-from vadlib.metrics import auroc, micro_auroc, rank_empty_frames_last, roc_points
+from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last, roc_points
 from vadlib.report import Anomaly, Report, ReportClip
+from vadlib.report.inspection import GAP
 from vadlib.report.pictures import card_views, data_uri, flow_wheel, perturbation_image
 
 MOST_POINTS = 200_000

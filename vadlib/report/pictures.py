@@ -6,7 +6,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from vadlib.inspection import CubeView
+from vadlib.report.inspection import CubeView
 
 _ENCODINGS = {
     "png": ("image/png", [cv2.IMWRITE_PNG_COMPRESSION, 9]),

@@ -1,0 +1,1 @@
+"""The command line: `vad`, and what every stage's command shares with it."""

@@ -1,0 +1,87 @@
+"""What every command line shares: one-line errors, `--debug`, freed memory kept, a closing line of counts and time."""
+
+import functools
+import inspect
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vadlib.engine.memory import keep_freed_memory
+from vadlib.errors import VadError
+from vadlib.io.files import is_disk_full
+from vadlib.settings import Branch
+
+DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that params.yaml describes.")]
+BranchName = Annotated[Branch, typer.Option("--branch", help="The network the cubes are for.")]
+
+
+def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[..., None]:
+    """Make a function a command: errors in one line and exit code 1, tracebacks only with `--debug`.
+
+    Counts that the function returns are printed with the time it took and the largest process' peak memory.
+    """
+
+    @functools.wraps(function)
+    def command(*args: Any, debug: bool, **options: Any) -> None:
+        started = time.monotonic()
+        keep_freed_memory()
+        try:
+            counts = function(*args, **options)
+        except KeyboardInterrupt as stop:
+            kept = "stopped; what was finished is kept, the same command goes on from there"
+            print(str(stop) or kept, file=sys.stderr)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if debug:
+                raise
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        if counts is not None:
+            words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+            values = (value for given in options.values() for value in (given if isinstance(given, list) else [given]))
+            name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
+            print(f"{name}: {words} in {time.monotonic() - started:.1f} s, peak memory {_peak_mib()} MiB")
+
+    signature = inspect.signature(function)
+    switch = inspect.Parameter(
+        "debug",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")],
+    )
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), switch], return_annotation=None
+    )
+    return command
+
+
+def run(function: Callable[..., Mapping[str, int] | None]) -> None:
+    """Run one function as the whole command line of a script."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=inspect.getdoc(function))(friendly(function))
+    app()
+
+
+def one_line(error: Exception) -> str:
+    """An error in one readable line. Errors that are not meant for users say how to see where they come from."""
+    text = " ".join(str(error).split())
+    if isinstance(error, VadError):
+        return text
+    if is_disk_full(error):
+        return f"the disk is full ({text}); free some space and run the same command again"
+    return f"{type(error).__name__}: {text or 'no message'} (not foreseen; run again with --debug to see where)"
+
+
+def _peak_mib() -> int:
+    """Of this process, or of a finished worker if that took more."""
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    if (status := Path("/proc/self/status")).exists():
+        # Linux begins a process' ru_maxrss with what the process that started it held: `dvc`, say.
+        peaks[0] = int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1])
+    return round(max(peaks) / (1024 if sys.platform != "darwin" else 1024**2))

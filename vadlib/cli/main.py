@@ -1,0 +1,168 @@
+"""The console script `vad`, also `python -m vadlib`: what is not a stage of the pipeline."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vadlib.cli.commands import DatasetName, friendly
+from vadlib.errors import VadError
+from vadlib.settings import Branch, load_dataset, reference
+
+app = typer.Typer(
+    help="Video anomaly detection by object-level reconstruction. The pipeline itself is run by `dvc repro`.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint in the layout the authors of STATE publish.")],
+    output: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
+    branch: Annotated[Branch, typer.Option(help="The branch to read; a checkpoint holds both.")],
+    head_input: Annotated[
+        Literal["slice", "all"], typer.Option(help="Heads as the authors' (slice), or as the paper's (all).")
+    ] = "slice",
+    positional: Annotated[
+        Literal["shared", "stack"], typer.Option(help="Encoding as the authors' (shared), or the paper's (stack).")
+    ] = "shared",
+) -> Mapping[str, int]:
+    """Turn one branch of an authors' checkpoint into this project's safetensors. Both settings hold it exactly."""
+    from vadlib.models.authors import read_authors_checkpoint
+    from vadlib.models.checkpoint import save_model
+
+    network, model, length = read_authors_checkpoint(checkpoint, branch, head_input=head_input, positional=positional)
+    save_model(output, network, model, branch, length)
+    return {"layers": model.layers, "heads": model.heads, "parameters": sum(p.numel() for p in network.parameters())}
+
+
+def check_data(
+    dataset: Annotated[str, typer.Argument(help="A data set that params.yaml describes.")],
+) -> None:
+    """Show what of a data set is there and what is missing, with its counts against the known totals."""
+    from vadlib.datasets import check_data as check
+    from vadlib.pipeline.places import Places
+
+    settings, _ = load_dataset(dataset)
+    rows = check(dataset, settings.source, Places.of(dataset).data, Path())
+    print_table(rows)
+
+
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="ped1, ped2, avenue or shanghaitech.")],
+    folder: Annotated[Path | None, typer.Option(help="Where to put it; data/<data set> if not given.")] = None,
+) -> None:
+    """Download a benchmark from its official page: resumed where it stopped, checked, safely unpacked."""
+    from vadlib.fetch import fetch as download
+
+    download(dataset, folder or Path("data") / dataset)
+
+
+def evaluate(
+    scores: Annotated[Path, typer.Argument(help="CSV (clip,frame,score), .npy of all frames, or a folder of .npy.")],
+    dataset: DatasetName,
+    name: Annotated[str | None, typer.Option(help="What to call the system; the file's name if not given.")] = None,
+) -> Mapping[str, int]:
+    """Evaluate another system's frame scores of a prepared data set, and print them beside this project's."""
+    from vadlib.pipeline.evaluate import evaluate_external
+    from vadlib.pipeline.places import Places
+
+    return evaluate_external(Places.of(dataset), scores, scores.stem if name is None else name)
+
+
+YoloWeights = Annotated[
+    Path | None,
+    typer.Option("--detector-weights", help="A YOLO's weights (.pt, .onnx, OpenVINO) instead of the model's detector."),
+]
+
+
+def score(
+    videos: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="VIDEO...",
+            help="Videos, folders of numbered images, folders of either, image files in order; `-`: paths on standard "
+            "input, one a line, as they come.",
+        ),
+    ],
+    model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
+    output: Annotated[Path, typer.Option(help="Folder for what is found; each of several clips gets its own in it.")],
+    threshold: Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")] = None,
+    detector_weights: YoloWeights = None,
+    fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
+) -> Mapping[str, int]:
+    """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each."""
+    import time
+    from dataclasses import replace
+
+    from vadlib.footage.score import find_footage, is_single, listed_paths, score_footage
+    from vadlib.footage.stream import make_scorer
+    from vadlib.scoring.model_folder import read_package
+    from vadlib.settings import Compute
+
+    package = read_package(model)
+    # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
+    scorer = make_scorer(package, Compute(score_batch=16), detector_weights)
+    limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
+    counts: Counter[str] = Counter()
+    started = time.monotonic()
+    try:
+        for footage in find_footage(listed_paths(videos)):
+            folder = output if is_single(videos) else output / footage.name
+            counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet))
+            counts["clips"] += 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
+    if not counts["clips"]:
+        raise VadError("no footage was named")
+    rate = round(counts["frames"] / (time.monotonic() - started), 1)
+    return {"clips": counts.pop("clips"), **counts, "frames/s": rate}
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="Normal videos, or folders of numbered images, one for each clip.")],
+    output: Annotated[Path, typer.Option(help="The model folder to make.")],
+    settings: Annotated[
+        str | None,
+        typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
+    ] = None,
+    detector_weights: YoloWeights = None,
+) -> Mapping[str, int]:
+    """Learn what is normal from a folder of videos. Killed, the same command goes on where it was."""
+    from vadlib.footage.train import train_on_footage
+    from vadlib.pipeline.places import Places
+    from vadlib.settings import OWN_FOOTAGE, Compute, load_group
+
+    chosen, compute, weights = OWN_FOOTAGE, Compute(), None
+    if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
+        chosen = load_group(Path(settings))
+    elif settings is not None:
+        chosen, compute = load_dataset(settings)
+        weights = Places.of(settings).weights
+    return train_on_footage(folder, output, chosen, compute, weights=weights, yolo=detector_weights)
+
+
+def settings() -> None:
+    """Print every setting of params.yaml with its default, unit, meaning and source, as Markdown."""
+    print(reference())
+
+
+def print_table(rows: list[dict[str, object]]) -> None:
+    """Print rows under their column names, each column as wide as its widest cell."""
+    cells = [list(rows[0]), *([("-" if v is None else str(v)) for v in row.values()] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+for function in (score, train, evaluate, check_data, fetch, import_checkpoint, settings):
+    app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

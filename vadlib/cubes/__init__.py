@@ -1,0 +1,1 @@
+"""Spatio-temporal context cubes: cut, kept on disk, read back."""

@@ -1,0 +1,1 @@
+"""A user's own videos, without data set or DVC."""

@@ -1,0 +1,191 @@
+"""The annotated video: boxes coloured by their scores, and the score curve of the last seconds beneath."""
+
+from collections import deque
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vadlib.errors import VadError
+from vadlib.footage.stream import ScoredFrame
+from vadlib.io.files import is_disk_full
+from vadlib.scoring.model_folder import Threshold
+
+WIDTHS = (640, 1280)  # px: smaller frames are enlarged, so that text can be read; larger ones made smaller
+SECONDS = 10.0  # of the curve
+TICKS = 90_000  # of the video's clock, a second
+LABELS = 3  # boxes of a frame at most that show their scores
+KEYFRAMES = 25  # frames at most between two: as much as a kill can cost
+
+NORMAL, DOUBTFUL, ANOMALOUS = (42, 157, 143), (233, 196, 106), (230, 57, 70)
+BACKGROUND, GRID, TEXT, CURVE = (18, 22, 30), (52, 60, 74), (200, 206, 216), (150, 190, 220)
+
+
+def colour_of(score: float, threshold: Threshold) -> tuple[int, int, int]:
+    """RGB: green for the usual, towards yellow as a score comes near the threshold, red above it."""
+    if score > threshold.value:
+        return ANOMALOUS
+    span = threshold.value - threshold.median
+    share = min(max((score - threshold.median) / span, 0), 1) if span > 0 else 0
+    return tuple(round(a + share * (b - a)) for a, b in zip(NORMAL, DOUBTFUL, strict=True))
+
+
+class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
+    """Writes frames, as they are scored, to an H.264 MP4 that plays in a browser.
+
+    The file is fragmented: what was written before a kill, up to the last second or so, plays. Frames keep their times.
+    Raises VadError where the disk is full.
+    """
+
+    def __init__(self, path: Path, threshold: Threshold) -> None:
+        self._path, self._threshold = path, threshold
+        self._container: av.container.OutputContainer | None = None
+        self._last = -1  # time of the frame before, in TICKS
+        self._curve = _Curve(threshold)
+
+    def write(self, frame: ScoredFrame) -> None:
+        """Draw and encode the next frame."""
+        picture = self._curve.under(draw_boxes(frame, self._threshold), frame)
+        try:
+            if self._container is None:
+                self._open(picture.shape[1], picture.shape[0])
+            encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            # Times that stand still would be refused.
+            self._last = max(round(frame.time * TICKS), self._last + 1)
+            encoded.pts, encoded.time_base = self._last, Fraction(1, TICKS)
+            self._container.mux(self._stream.encode(encoded))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _open(self, width: int, height: int) -> None:
+        self._container = av.open(
+            str(self._path.absolute()),
+            "w",
+            format="mp4",
+            options={"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"},
+        )
+        self._stream = self._container.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "23"})
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, TICKS)
+        self._stream.codec_context.gop_size = KEYFRAMES
+        self._stream.codec_context.max_b_frames = 0  # they delay a fragmented file's times by two frames
+
+    def _refused(self, error: OSError) -> VadError | OSError:
+        if is_disk_full(error):
+            return VadError(f"{self._path}: the disk is full; free some space and run the same command again")
+        return error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._container is None:
+            return
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except OSError as late:
+            if error is None:
+                raise self._refused(late) from late
+
+
+def draw_boxes(frame: ScoredFrame, threshold: Threshold) -> np.ndarray:
+    """The frame at a readable size with its boxes: uint8 (h, w, 3), both sides even. The worst show their scores."""
+    height, width = frame.image.shape[:2]
+    scale = min(max(width, WIDTHS[0]), WIDTHS[1]) / width
+    size = tuple(max(2, round(side * scale / 2) * 2) for side in (width, height))
+    picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    line = max(2, round(size[0] / 480))
+    for index in np.argsort(frame.scores):  # the worst lies on top
+        x1, y1, x2, y2 = (round(float(edge) * scale) for edge in frame.boxes[index])
+        colour = colour_of(frame.scores[index], threshold)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), (0, 0, 0), line + 2, cv2.LINE_AA)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
+    if frame.top is None:
+        return picture
+    image = Image.fromarray(picture)
+    draw, font = ImageDraw.Draw(image), _font(size[0])
+    worst = [i for i in np.argsort(frame.scores)[-LABELS:] if frame.scores[i] > threshold.value or i == frame.top]
+    for index in worst:
+        text = f"{frame.scores[index]:.1f}"
+        x, y = (float(edge) * scale for edge in frame.boxes[index][:2])
+        wide, high = draw.textlength(text, font) + 8, font.size + 5
+        x, y = min(max(x - line / 2, 0), size[0] - wide), max(y - high, 0)
+        draw.rectangle((x, y, x + wide, y + high), fill=colour_of(frame.scores[index], threshold))
+        draw.text((x + 4, y + 1), text, (255, 255, 255) if frame.scores[index] > threshold.value else (0, 0, 0), font)
+    return np.asarray(image)
+
+
+class _Curve:
+    """The strip beneath the frames."""
+
+    def __init__(self, threshold: Threshold) -> None:
+        self._threshold = threshold
+        self._points: deque[tuple[float, float]] = deque()  # times and scores, NaN without boxes
+        span = max(threshold.value - threshold.median, 1e-6)
+        # The axis never jumps back: it grows to hold whatever has been seen.
+        self._low, self._high = threshold.median - 0.75 * span, threshold.value + 0.75 * span
+
+    def under(self, picture: np.ndarray, frame: ScoredFrame) -> np.ndarray:
+        """A picture (h, w, 3) with the curve up to this frame beneath it."""
+        self._points.append((frame.time, frame.score))
+        while self._points[0][0] < frame.time - SECONDS:
+            self._points.popleft()
+        if np.isfinite(frame.score):
+            self._low, self._high = min(self._low, frame.score), max(self._high, frame.score)
+        width = picture.shape[1]
+        font = _font(width)
+        line = font.size + 6
+        height = round((2 * line + 8 + width * 0.1) / 2) * 2
+        strip = np.full((height, width, 3), BACKGROUND, np.uint8)
+        left, right, top, bottom = line // 2, width - line // 2, line + 6, height - line
+        begin = max(0.0, frame.time - SECONDS)
+
+        def x(time: float) -> int:
+            return round(left + (time - begin) / SECONDS * (right - left))
+
+        def y(score: float) -> int:
+            return round(bottom - 2 - (score - self._low) / (self._high - self._low) * (bottom - top - 4))
+
+        ticks = [second for second in range(int(np.ceil(begin)), int(begin + SECONDS) + 1) if second % 2 == 0]
+        for second in ticks:
+            cv2.line(strip, (x(second), top), (x(second), bottom), GRID, 1)
+        limit = y(self._threshold.value)
+        for start in range(left, right, 12):
+            cv2.line(strip, (start, limit), (min(start + 6, right), limit), DOUBTFUL, 1)
+        self._draw(strip, x, y, max(2, width // 640))
+        image = Image.fromarray(strip)
+        draw = ImageDraw.Draw(image)
+        for second in ticks:
+            label = f"{second // 60}:{second % 60:02d}"
+            at = min(max(x(second) - draw.textlength(label, font) / 2, 2), width - draw.textlength(label, font) - 2)
+            draw.text((at, bottom + 1), label, TEXT, font)
+        name = f"threshold {self._threshold.value:.1f}"
+        draw.text((right - draw.textlength(name, font), limit - line + 2), name, DOUBTFUL, font)
+        anomalous = frame.score > self._threshold.value
+        score = f"{frame.score:.1f}" if np.isfinite(frame.score) else "no boxes"
+        draw.text((left, 3), f"anomaly score  {score}", ANOMALOUS if anomalous else TEXT, font)
+        place = f"frame {frame.number}   {int(frame.time) // 60}:{frame.time % 60:05.2f}"
+        draw.text((right - draw.textlength(place, font), 3), place, TEXT, font)
+        return np.concatenate([picture, np.asarray(image)])
+
+    def _draw(self, strip: np.ndarray, x, y, thickness: int) -> None:
+        points = list(self._points)
+        limit = self._threshold.value
+        for (t0, s0), (t1, s1) in pairwise(points):
+            if np.isfinite(s0) and np.isfinite(s1):
+                colour = ANOMALOUS if max(s0, s1) > limit else CURVE
+                cv2.line(strip, (x(t0), y(s0)), (x(t1), y(s1)), colour, thickness, cv2.LINE_AA)
+        time, score = points[-1]
+        if np.isfinite(score):
+            cv2.circle(strip, (x(time), y(score)), 2 * thickness, colour_of(score, self._threshold), -1, cv2.LINE_AA)
+
+
+def _font(width: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font at a size that suits a picture of this width."""
+    return ImageFont.load_default(max(13, round(width / 60)))

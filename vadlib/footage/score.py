@@ -1,0 +1,267 @@
+"""A user's own videos, without data set or DVC: each scored in one pass, with tables, a video and a page to look at."""
+
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.csv import ConvertOptions, open_csv
+
+from vadlib.clips import (
+    IMAGE_SUFFIXES,
+    Clip,
+    check_name,
+    claimed_length,
+    has_images,
+    is_clip,
+    natural_key,
+    read_footage,
+)
+from vadlib.errors import VadError
+from vadlib.footage.annotate import AnnotatedVideo
+from vadlib.footage.stream import ScoredFrame, Scorer, score_frames
+from vadlib.io.progress import progress
+from vadlib.io.tables import write_table
+from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.report.inspection import TopMoments, inspect_cubes
+from vadlib.scoring.model_folder import Threshold
+
+GAP_SECONDS = 1.0
+"""Anomalous frames less than this apart are one segment: scores near the threshold would make dozens of it."""
+
+FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2")
+SEGMENT_COLUMNS = ("start_s", "end_s", "first_frame", "last_frame", "peak_score", "peak_frame")
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What is one clip: a video file, a folder of numbered images, or image files in order."""
+
+    name: str
+    source: Path | Iterable[Path]
+
+    @property
+    def claimed(self) -> int | None:
+        """How many frames it says it has."""
+        return claimed_length(self.source, self.name) if isinstance(self.source, Path) else None
+
+
+def find_footage(paths: Iterable[Path]) -> Iterator[Footage]:
+    """Every clip at these paths, as they come: videos, folders of images, folders of either, and runs of image files.
+
+    Raises VadError for a path where there is no footage, and for two clips of one name.
+    """
+    seen: dict[str, Path] = {}
+    for images, group in groupby(paths, key=lambda p: p.suffix.lower() in IMAGE_SUFFIXES):
+        for path, source in _clips_in(group, images):
+            name = path.stem if path.is_file() else path.absolute().name
+            check_name(name, path)
+            if (other := seen.setdefault(name.casefold(), path)) is not path:
+                raise VadError(f"{path}: its results would have the same name as those of {other}; rename one of them")
+            yield Footage(name, source)
+
+
+def _clips_in(paths: Iterator[Path], images: bool) -> Iterator[tuple[Path, Path | Iterable[Path]]]:
+    """What names each clip, and what it is read from."""
+    if images:
+        first = next(paths)
+        yield first.absolute().parent, _chain(first, paths)
+        return
+    for path in paths:
+        if not path.exists():
+            raise VadError(f"{path}: not found; expected a video, a folder of images or videos, or image files")
+        if path.is_file() or has_images(path):
+            yield path, path
+            continue
+        inside = sorted((p for p in path.iterdir() if is_clip(p)), key=lambda p: natural_key(p.name))
+        if not inside:
+            raise VadError(f"{path}: no footage in the folder; expected images or videos")
+        yield from ((clip, clip) for clip in inside)
+
+
+def _chain(first: Path, others: Iterable[Path]) -> Iterator[Path]:
+    yield first
+    yield from others
+
+
+def listed_paths(arguments: Sequence[Path], stream: TextIO | None = None) -> Iterator[Path]:
+    """The paths of a command line; `-` stands for those on standard input, one a line, as they come."""
+    for argument in arguments:
+        if str(argument) == "-":
+            yield from (Path(line) for line in map(str.strip, stream or sys.stdin) if line)
+        else:
+            yield argument
+
+
+def is_single(arguments: Sequence[Path]) -> bool:
+    """Whether a command line names one clip, so that its results need no folder of their own."""
+    path = arguments[0]
+    return len(arguments) == 1 and (path.is_file() or (path.is_dir() and has_images(path)))
+
+
+def score_footage(
+    footage: Footage, scorer: Scorer, threshold: Threshold, output: Path, *, fps: float = 25.0, parquet: bool = False
+) -> Counter[str]:
+    """Score one clip in one pass and leave, in the folder `output`, what was found.
+
+    frames.csv       a row for each frame: FRAME_COLUMNS; the box is the one that made the score
+    segments.csv     a row for each run of anomalous frames: SEGMENT_COLUMNS
+    annotated.mp4    the frames with their boxes, the score curve beneath
+    report.html      the curve and the highest peaks, with what the networks made of them
+
+    Rows and frames are written as they are made, so that a kill leaves valid tables and a video that plays. On an error
+    or Ctrl-C the video, the segments and the report are finished for the frames that were scored; then it is raised.
+
+    Args:
+        fps: frames per second of images; a video has its own times.
+        parquet: leave frames.parquet too, once all is done.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for name in ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet"):
+        (output / name).unlink(missing_ok=True)  # of an earlier run: they would look like this one's
+    place = str(footage.source) if isinstance(footage.source, Path) else "images"
+    clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
+    found = _Findings(footage.name)
+    done = False
+    try:
+        with ExitStack() as stack:
+            frames = stack.enter_context(_Rows(output / "frames.csv", FRAME_COLUMNS))
+            segments = stack.enter_context(_Segments(output / "segments.csv"))
+            video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
+            bar = stack.enter_context(progress(footage.claimed, footage.name, "frame"))
+            for frame in score_frames(scorer, clip, read_footage(footage.source, footage.name, fps)):
+                anomalous = frame.score > threshold.value
+                frames.add(_row(frame, anomalous))
+                segments.see(frame, anomalous)
+                video.write(frame)
+                found.add(frame, anomalous)
+                bar.update()
+            done = True
+    finally:
+        if found.counts["frames"]:
+            title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
+            write_report(output / "report.html", found.report(title, scorer, threshold))
+    if parquet:
+        others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
+        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_()}
+        with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
+            write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
+    return found.counts
+
+
+class _Rows(AbstractContextManager["_Rows"]):
+    """A CSV file of numbers that holds whole lines at any moment: each goes to the disk by itself."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._file = path.open("w", encoding="ascii", newline="\n", buffering=1)
+        self._file.write(",".join(columns) + "\n")
+
+    def add(self, row: Sequence[Any]) -> None:
+        """Write a row; None is an empty cell, and of numbers every digit is kept."""
+        self._file.write(",".join("" if cell is None else str(cell) for cell in row) + "\n")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _row(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
+    """A frame's FRAME_COLUMNS."""
+    time, boxes, top = round(frame.time, 6), len(frame.boxes), frame.top
+    if top is None:
+        return frame.number, time, None, anomalous, boxes, *[None] * 4
+    return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist()
+
+
+class _Segments(_Rows):
+    """Runs of anomalous frames, each written once it is over."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, SEGMENT_COLUMNS)
+        self._first: tuple[int, float, float] | None = None
+
+    def see(self, frame: ScoredFrame, anomalous: bool) -> None:
+        """The next frame."""
+        if self._first is not None and frame.time - self._last[1] > GAP_SECONDS:
+            self._end()
+        if anomalous:
+            place = (frame.number, frame.time, frame.score)
+            if self._first is None:
+                self._first = self._peak = place
+            self._last = place
+            self._peak = max(self._peak, place, key=lambda p: p[2])
+
+    def _end(self) -> None:
+        (first, start, _), (last, end, _), (peak, _, score) = self._first, self._last, self._peak
+        self.add((round(start, 6), round(end, 6), first, last, score, peak))
+        self._first = None
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._first is not None:
+            self._end()
+        super().__exit__(*raised)
+
+
+class _Findings:
+    """What the page shows of one clip: its scores, and the highest peaks with their cubes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._times, self._scores = array("d"), array("d")
+        self._top: TopMoments[dict[str, Any]] = TopMoments()
+        self.counts: Counter[str] = Counter()
+
+    def add(self, frame: ScoredFrame, anomalous: bool) -> None:
+        self._times.append(frame.time)
+        self._scores.append(frame.score)
+        self.counts.update(frames=1, cubes=len(frame.boxes))
+        self.counts["anomalous frames"] += anomalous
+        self.counts["frames without boxes"] += frame.top is None
+        self._top.offer(self._name, frame.number, frame.score, lambda: _kept(frame))
+
+    def report(self, title: str, scorer: Scorer, threshold: Threshold) -> Report:
+        self._top.end_clip()
+        moments = self._top.moments()
+        settings, engine, views = scorer.settings, scorer.engine, []
+        if moments:
+            raw, flow = (np.stack([moment.held[kind] for moment in moments]) for kind in ("raw", "flow"))
+            views = inspect_cubes(
+                scorer.networks, engine.cubes(raw), engine.flows(flow), [m.held["centre"] for m in moments],
+                settings.eta[0], settings.model.p, settings.perturbation_loss, engine,
+            )  # fmt: skip
+        clip = ReportClip(
+            self._name, np.asarray(self._scores), times=np.asarray(self._times), video="annotated.mp4"
+        )  # fmt: skip
+        return Report(
+            title=title,
+            clips=[clip],
+            threshold=threshold.value,
+            anomalies=[
+                Anomaly(self._name, moment.frame, moment.score, moment.held["box"], moment.held["picture"], view)
+                for moment, view in zip(moments, views, strict=True)
+            ],
+            eta=settings.eta[0],
+            counts={name.replace(" ", "_"): count for name, count in self.counts.items()},
+            parameters=settings.model_dump(mode="json"),
+        )
+
+
+def _kept(frame: ScoredFrame) -> dict[str, Any]:
+    """What a peak needs to be shown, without the frame itself."""
+    box = tuple(frame.boxes[frame.top].tolist())
+    return {
+        "box": box,
+        "picture": picture_around(frame.image, box),
+        "raw": frame.raw[frame.top].copy(),
+        "flow": frame.flow[frame.top].copy(),
+        "centre": frame.centre,
+    }

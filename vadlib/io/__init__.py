@@ -1,0 +1,1 @@
+"""Files, whole or absent; tables, arrays and weights from others, read without running what they carry."""

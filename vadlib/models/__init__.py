@@ -1,0 +1,1 @@
+"""The networks, what they minimise, and how they are kept on disk."""

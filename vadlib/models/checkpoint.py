@@ -1,0 +1,74 @@
+"""Models on disk: safetensors with their settings; and the state of a training to go on from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from vadlib.errors import VadError
+from vadlib.io.files import missing, written_aside
+from vadlib.models.registry import build_model
+from vadlib.settings import Branch, Model
+
+
+def save_model(path: Path, network: nn.Module, model: Model, branch: Branch, length: int) -> None:
+    """Write weights (float32) and what is needed to build the network again. Equal models give equal bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # One entry: safetensors orders several as its hash map happens to.
+    about = {"model": model.model_dump(mode="json"), "branch": branch, "length": length}
+    with written_aside(path) as aside:
+        save_file(tensors, aside, metadata={"vadlib": json.dumps(about, sort_keys=True)})
+
+
+def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Model, int]:
+    """The network in evaluation mode, its settings and L. Raises VadError where the file is absent, damaged, foreign
+    or of the other branch."""
+    if not path.exists():
+        raise missing(path, made_by)
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["vadlib"])
+            model = Model.model_validate({**about["model"], "widths": tuple(about["model"]["widths"])})
+            found, length = about["branch"], int(about["length"])
+            network = build_model(model, branch, length)
+            if found == branch:
+                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ValidationError,
+        RuntimeError,
+        OSError,
+    ) as error:
+        raise VadError(
+            f"{path}: not a model of this project ({first_line(error)}); make it again with {made_by}"
+        ) from None
+    if found != branch:
+        raise VadError(f"{path}: holds the {found} branch, not the {branch} branch")
+    return network.eval(), model, length
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Keep an unfinished training's state: tensors, numbers and lists, nothing that needs code to load."""
+    with written_aside(path) as aside:
+        torch.save(state, aside)
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """What `save_state` kept, or None where nothing was."""
+    if not path.exists():
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, cut to a readable length."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
