@@ -62,7 +62,7 @@ class Bf16Calls(TorchDispatchMode):
 
 def test_emulated_bf16_reaches_every_product_of_a_training_and_of_scoring(monkeypatch):
     for module in ("convolution", "frozen"):  # a processor without bf16 has no fused convolution of it
-        monkeypatch.setattr(f"vadlib.{module}.fuses", lambda x: x.dtype != torch.bfloat16)
+        monkeypatch.setattr(f"vadlib.engine.{module}.fuses", lambda x: x.dtype != torch.bfloat16)
     engine = make_engine(Compute(precision="bf16", device="cpu"))
     network = engine.for_training(build_model(Model(widths=(4, 8, 16), layers=1, heads=2), "raw", 5))
     cubes = torch.rand(2, 5, 3, 16, 16)

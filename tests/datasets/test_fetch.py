@@ -13,7 +13,7 @@ from collections import namedtuple
 
 import pytest
 
-from vadlib.datasets import fetch as fetching
+from vadlib import fetch as fetching
 from vadlib.errors import VadError
 from vadlib.fetch import BENCHMARKS, Archive, Benchmark, fetch
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vadlib.datasets import object_arrays
 from vadlib.errors import VadError
+from vadlib.io import npy as object_arrays
 from vadlib.io.npy import is_object_array, read_array, read_object_array
 
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vadlib.datasets import figures
+from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.footage import APPEARANCE, MOTION, Rendered, clip_name, render_clip, write_footage
 from vadlib.datasets.synthetic.street import Canvas, View, lay, scene
 from vadlib.settings import Street

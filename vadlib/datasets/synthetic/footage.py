@@ -17,8 +17,8 @@ import cv2
 import h5py
 import numpy as np
 
-from vadlib.datasets import figures
 from vadlib.datasets.regions import COLUMNS
+from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.street import Canvas, Scene, View, cast, lay, scene
 from vadlib.io.files import write_text, written_aside, written_hdf5
 from vadlib.settings import SPLITS, Street
