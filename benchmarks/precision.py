@@ -28,7 +28,7 @@ from vadlib.models.registry import build_model
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
-from vadlib.pipeline.train import training_cubes
+from vadlib.pipeline.sets import training_cubes
 from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset, load_dataset
 from vadlib.training import make_optimiser, training_step
@@ -77,7 +77,7 @@ def trained(
         for parameter in network.parameters():
             parameter.mul_(1 + nudge)
     optimiser = make_optimiser(network, settings.training.lr, settings.training.adam_eps)
-    cubes = training_cubes(places, (branch,), settings, all_cubes=False)
+    cubes = training_cubes(places, (branch,), settings, drawn=True)
     found: list[float] = []
     epoch = 0
     with progress(steps, f"train {branch} {precision}", "step") as bar, arithmetic(precision):
@@ -98,7 +98,7 @@ def scores(
     engine = make_engine(Compute(precision=precision, device="cpu"))
     networks = {branch: engine.for_scoring(networks[branch]) for branch in settings.weights}
     with arithmetic(precision):
-        training = training_cubes(places, BRANCHES, settings, all_cubes=False)
+        training = training_cubes(places, BRANCHES, settings, drawn=True)
         statistics = error_statistics(networks, training, settings.model.p, size, engine)
     first = settings.model_copy(update={"eta": settings.eta[:1]})
     found = []

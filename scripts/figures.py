@@ -38,7 +38,7 @@ from vadlib.io.files import missing, read_json
 from vadlib.io.tables import read_table
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
-from vadlib.pipeline.train import training_cubes
+from vadlib.pipeline.sets import training_cubes
 from vadlib.report.inspection import CubeView, inspect_cubes
 from vadlib.report.pictures import flow_picture, flow_wheel, map_picture, patch_picture, perturbation_picture
 from vadlib.scoring.perturbation import reconstruction_errors
@@ -340,7 +340,7 @@ def draw_errors(story: Story, networks: dict[str, Any], engine: Engine) -> plt.F
     sample = settings.model_copy(update={"training": settings.training.model_copy(update={"max_cubes": SAMPLE})})
     found: dict[str, list[np.ndarray]] = {branch: [] for branch in BRANCHES}
     with torch.inference_mode():
-        for batch in training_cubes(places, BRANCHES, sample, all_cubes=False).in_order(32):
+        for batch in training_cubes(places, BRANCHES, sample, drawn=True).in_order(32):
             of_batch = reconstruction_errors(
                 networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.model.p, engine
             )

@@ -207,6 +207,13 @@ class Training(Settings):
     max_cubes: int | None = setting(
         None, "train on at most this many, drawn evenly by the seed; null: all", unit="cubes", ge=1
     )
+    hold_out_every: int = setting(
+        5,
+        "every so many-th piece of the training footage (a clip, or a part of a long one) is not trained on: scores "
+        "are calibrated on it, and the threshold set; 0: none, and both are done on what was trained on",
+        unit="pieces",
+        ge=0,
+    )
     seed: int = setting(0, "of weights and data order", ge=0)
     checkpoint_seconds: float = setting(60.0, "at most this long is lost to a kill", unit="s", gt=0)
 

@@ -13,7 +13,8 @@ from vadlib.io.tables import write_csv
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
-from vadlib.pipeline.train import trained_network, training_cubes
+from vadlib.pipeline.sets import training_cubes
+from vadlib.pipeline.train import trained_network
 from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Compute, Dataset
 
@@ -30,14 +31,14 @@ def compare_kind(
     """
     settings = settings.model_copy(update={"model": settings.model.model_copy(update={"kind": kind})})
     engine = make_engine(compute)
-    cubes = training_cubes(places, BRANCHES, settings, all_cubes=False)
+    cubes = training_cubes(places, BRANCHES, settings, drawn=True)
     networks, unfinished = {}, []
     for branch in BRANCHES:
         output = places.work / "compare" / kind / branch
         network, _, scratch = trained_network(output, branch, settings, engine, cubes)
         networks[branch] = engine.for_scoring(network)
         unfinished.append(scratch)
-    every = training_cubes(places, BRANCHES, settings, all_cubes=True)
+    every = training_cubes(places, BRANCHES, settings, drawn=False)
     statistics = error_statistics(networks, every, settings.model.p, compute.score_batch, engine)
     clips = places.load_manifest().split("testing")
     rows = []

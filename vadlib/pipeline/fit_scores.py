@@ -15,7 +15,7 @@ from vadlib.io.files import write_json
 from vadlib.io.progress import progress
 from vadlib.models.checkpoint import load_model
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.train import training_cubes
+from vadlib.pipeline.sets import training_cubes
 from vadlib.scoring.perturbation import reconstruction_errors
 from vadlib.scoring.scores import Statistics, fit_statistics
 from vadlib.settings import BRANCHES, Branch, Compute, Dataset
@@ -41,7 +41,7 @@ def fit_error_statistics(places: Places, settings: Dataset, compute: Compute) ->
     """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
     engine = make_engine(compute)
     networks = scoring_networks(places, BRANCHES, engine, settings)
-    cubes = training_cubes(places, BRANCHES, settings, all_cubes=True)
+    cubes = training_cubes(places, BRANCHES, settings, drawn=False)
     statistics = error_statistics(networks, cubes, settings.model.p, compute.score_batch, engine)
     write_json(places.statistics, {branch: asdict(found) for branch, found in statistics.items()})
     return Counter(cubes=len(cubes))

@@ -22,23 +22,16 @@ from vadlib.models.checkpoint import load_state, save_model, save_state
 from vadlib.models.registry import build_model
 from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.sets import training_cubes
 from vadlib.settings import Branch, Compute, Dataset
 from vadlib.training import Progress, train_branch
-
-
-def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Dataset, *, all_cubes: bool) -> CubeSet:
-    """The training clips' cubes; those a network is trained on, or all of them."""
-    clips = places.load_manifest().split("training")
-    shards = [(places.shard(c, "raw"), places.shard(c, "flow") if "flow" in branches else None) for c in clips]
-    training = settings.training
-    return CubeSet(shards, max_cubes=None if all_cubes else training.max_cubes, seed=training.seed)
 
 
 def train_model(
     places: Places, branch: Branch, settings: Dataset, compute: Compute, live: Path | None = None
 ) -> Counter[str]:
     """Train one branch and leave the model and its loss curve; with a folder `live`, show the curve as it grows."""
-    cubes = training_cubes(places, (branch,), settings, all_cubes=False)
+    cubes = training_cubes(places, (branch,), settings, drawn=True)
     engine = make_engine(compute)
     network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
     save_model(places.model(branch), network, settings.model, branch, settings.cube.length)

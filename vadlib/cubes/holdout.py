@@ -1,0 +1,55 @@
+"""Which of the normal footage is trained on, and which is kept back.
+
+Errors on footage that a network has seen say little of what it makes of footage that it has not: scores are calibrated,
+and thresholds set, on the part kept back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+PIECES = 8
+"""Footage of few clips is cut into about so many pieces, so that what is kept back is not of one time alone."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive frames of one clip."""
+
+    clip: int  # its index
+    first: int
+    stop: int  # one past the last
+    held_out: bool
+
+
+def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
+    """Cut clips of so many frames each into pieces, of which every `every`-th is held out, the middle one of each run.
+
+    A clip is one piece unless it is longer than an eighth of all footage, in which case it is cut into equal ones. Of a
+    piece that is trained on, the `gap` frames next to one held out are left out: no cube then shows frames of both.
+
+    Args:
+        frames: of each clip.
+        every: 0 holds nothing out.
+        gap: frames; 2T, since a window slides by up to T at a clip's end, and then some.
+
+    Returns the pieces, in the order of the footage; frames in a gap belong to none.
+    """
+    longest = max(1, math.ceil(sum(frames) / PIECES))
+    whole: list[Piece] = []
+    for clip, count in enumerate(frames):
+        parts = math.ceil(count / longest)
+        edges = [round(count * part / parts) for part in range(parts + 1)]
+        for first, stop in pairwise(edges):
+            whole.append(Piece(clip, first, stop, bool(every) and len(whole) % every == every // 2))
+    found = []
+    for index, piece in enumerate(whole):
+        first, stop = piece.first, piece.stop
+        if not piece.held_out:
+            if index and whole[index - 1].held_out and whole[index - 1].clip == piece.clip:
+                first += gap
+            if index + 1 < len(whole) and whole[index + 1].held_out and whole[index + 1].clip == piece.clip:
+                stop -= gap
+        if first < stop:
+            found.append(Piece(piece.clip, first, stop, piece.held_out))
+    return found

@@ -1,0 +1,35 @@
+"""Which cubes a stage works on: those trained on, those held out, all of a clip."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vadlib.cubes.holdout import Piece, cut_footage
+from vadlib.cubes.shards import BLOCK, CubeSet
+from vadlib.pipeline.places import Places
+from vadlib.settings import Branch, Dataset
+
+
+def footage_pieces(places: Places, settings: Dataset) -> list[Piece]:
+    """The training footage in pieces, some of them held out; `clip` counts the training clips."""
+    clips = places.load_manifest().split("training")
+    return cut_footage([clip.frames for clip in clips], settings.training.hold_out_every, 2 * settings.cube.context)
+
+
+def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Dataset, *, drawn: bool) -> CubeSet:
+    """The cubes of the footage that is not held out: of them all, or those `drawn` to be trained on."""
+    clips = places.load_manifest().split("training")
+    shards = [(places.shard(c, "raw"), places.shard(c, "flow") if "flow" in branches else None) for c in clips]
+    training = settings.training
+    kept = [piece for piece in footage_pieces(places, settings) if not piece.held_out]
+    blocks = [block for piece in kept for block in _blocks(piece, shards[piece.clip][0].read("frame"))]
+    for shard, _ in shards:
+        shard.close()
+    return CubeSet(shards, max_cubes=training.max_cubes if drawn else None, seed=training.seed, blocks=blocks)
+
+
+def _blocks(piece: Piece, frame: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """A piece's cubes as rows of its clip's shard, cut where the shard's chunks are."""
+    first, stop = np.searchsorted(frame, (piece.first, piece.stop)).tolist()
+    for start in range(first - first % BLOCK, stop, BLOCK):
+        yield piece.clip, max(start, first), min(start + BLOCK, stop)
