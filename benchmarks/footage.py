@@ -16,7 +16,7 @@ from benchmarks.networks import literal_networks, networks
 from vadlib.boxes import detect_clip, make_detector
 from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
-from vadlib.cubes.shards import ShardWriter, flow_steps
+from vadlib.cubes.shards import ShardWriter
 from vadlib.engine.engine import make_engine
 from vadlib.flow import flow_of_clip, make_estimator
 from vadlib.footage.stream import Scorer, score_frames
@@ -27,6 +27,7 @@ from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
 from vadlib.scoring.scores import Statistics
 from vadlib.settings import BRANCHES, Compute, Cube, Dataset, Model, Street, load_dataset
+from vadlib.units import to_steps
 
 CLIPS = 4  # of each split
 FRAMES = 150  # of each clip, 320x224 px
@@ -123,7 +124,7 @@ def end_to_end_work(places: Places, settings: Dataset) -> tuple[Work, Work]:
         flow = cubes_of_clip(flow_of_clip(clip, frames, estimator), boxes, settings.cube)
         for r, f in zip(raw, flow, strict=True):
             if len(r.boxes):
-                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(flow_steps(f.cubes))))
+                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(to_steps(f.cubes, ""))))
                 perturbed_scores(literal["raw"], literal["flow"], cubes, flows, settings.eta[0], settings.model.p)
         return len(frames)
 

@@ -7,12 +7,11 @@ import cv2
 import numpy as np
 
 from vadlib.clips import Clip
-from vadlib.flow.storage import MAX_ERROR, FlowFile, FlowWriter, open_flow, read_flow
+from vadlib.flow.storage import FlowFile, FlowWriter, open_flow, read_flow
 from vadlib.io.weights import torchvision_weights
 from vadlib.settings import Flow
 
 __all__ = [
-    "MAX_ERROR",
     "EstimateFlow",
     "FlowFile",
     "FlowWriter",
