@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vadlib.errors import VadError
-from vadlib.flow import MAX_ERROR, FlowWriter, open_flow, read_flow
+from vadlib.flow.storage import MAX_ERROR, FlowWriter, open_flow, read_flow
 
 MADE_BY = "`dvc repro flow@mine`"
 

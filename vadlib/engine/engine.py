@@ -13,7 +13,7 @@ from vadlib.cubes.shards import FLOW_STEPS_PER_PIXEL
 from vadlib.engine.convolution import hasten
 from vadlib.engine.frozen import freeze
 from vadlib.errors import VadError
-from vadlib.settings import Compute
+from vadlib.settings import ComputeSettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Engine:
         return freeze(model, self.dtype)
 
 
-def make_engine(compute: Compute) -> Engine:
+def make_engine(compute: ComputeSettings) -> Engine:
     """Choose device and precision. Raises VadError where a GPU was asked for and there is none."""
     name = compute.device
     if name == "auto":
