@@ -12,9 +12,9 @@ from tests import layouts
 from tests.layouts import Truth
 from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, package, prepare, score, train
 from vadlib.pipeline.places import Places
-from vadlib.settings import Compute, Dataset
+from vadlib.settings import ComputeSettings, DatasetSettings
 
-COMPUTE = Compute(workers=1, precision="fp32")
+COMPUTE = ComputeSettings(workers=1, precision="fp32")
 
 # In the order of dvc.yaml: the name there, and the function behind the command.
 STAGES: dict[str, Callable] = {
@@ -46,7 +46,7 @@ OUTPUTS = {
 
 MINI = {
     "source": {"layout": "frames"},
-    "detector": {"kind": "import", "boxes": "boxes.csv", "imported_with_motion": True},
+    "detector": {"kind": "import", "boxes": "boxes.csv", "rules": None, "motion": None},
     "flow": {"preset": "ultrafast"},
     "cube": {"context": 2, "patch": 8},
     "model": {"widths": [4, 8, 8], "layers": 1, "heads": 2},
@@ -54,12 +54,12 @@ MINI = {
     "eta": 0.002,
 }
 
-MOTION = {"kind": "motion", "motion_threshold": 10, "motion_min_area": 4, "min_area": 4}
+MOTION = {"kind": "motion", "motion": {"threshold": 10, "min_area": 4}}
 
 
-def settings(**groups) -> Dataset:
+def settings(**groups) -> DatasetSettings:
     """The miniature settings, with groups changed: `settings(flow={"preset": "fast"})`."""
-    return Dataset.model_validate(changed(**groups))
+    return DatasetSettings.model_validate(changed(**groups))
 
 
 def changed(**groups) -> dict:
@@ -78,7 +78,9 @@ def write_params(project: Path, datasets: dict[str, dict], **more) -> None:
         YAML(typ="safe", pure=True).dump(content, file)
 
 
-def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compute = COMPUTE, name: str = "mini"):
+def run_stages(
+    settings: DatasetSettings, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE, name: str = "mini"
+):
     """Run stages in the current folder and return their counts by name."""
     # Kept between clips of one run; a test's next project has other files under the same relative paths.
     detect._detector.cache_clear()
@@ -86,7 +88,7 @@ def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compu
     return {stage: STAGES[stage](Places.of(name), settings, compute) for stage in stages}
 
 
-def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: Compute = COMPUTE) -> Path:
+def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE) -> Path:
     """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it."""
     (folder / "data/mini").mkdir(parents=True)
     (folder / "weights/mini").mkdir(parents=True)

@@ -19,7 +19,7 @@ from vadlib.io.files import write_text
 from vadlib.io.progress import progress
 from vadlib.pipeline import mapping
 from vadlib.pipeline.mapping import fingerprint, map_clips, publish, scratch_folder
-from vadlib.settings import Cube, Flow
+from vadlib.settings import CubeSettings, DisSettings
 
 CLIPS = [Clip(name, split, "", 5, 4, 4) for split in ("training", "testing") for name in ("01", "02", "03")]
 OUT = Path("work/mini/out")
@@ -285,19 +285,19 @@ def test_publish_takes_the_place_of_what_a_killed_copy_left():
 
 
 def test_fingerprints_are_equal_for_equal_settings_and_differ_for_others():
-    assert fingerprint(Flow(), "raw") == fingerprint(Flow(), "raw")
+    assert fingerprint(DisSettings(), "raw") == fingerprint(DisSettings(), "raw")
     parts = [
-        (Flow(), "raw"),
-        (Flow(preset="fast"), "raw"),
-        (Flow(), "flow"),
-        (Cube(), "raw"),
-        ("raw", Flow()),
-        (Flow(),),
-        (Flow(), "ra", "w"),
-        (Flow(), 1),
-        (Flow(), "1"),
-        (Flow(), {"eta": [0.1]}),
-        (Flow(), {"eta": [0.2]}),
+        (DisSettings(), "raw"),
+        (DisSettings(preset="fast"), "raw"),
+        (DisSettings(), "flow"),
+        (CubeSettings(), "raw"),
+        ("raw", DisSettings()),
+        (DisSettings(),),
+        (DisSettings(), "ra", "w"),
+        (DisSettings(), 1),
+        (DisSettings(), "1"),
+        (DisSettings(), {"eta": [0.1]}),
+        (DisSettings(), {"eta": [0.2]}),
     ]
     assert len({fingerprint(*part) for part in parts}) == len(parts)
 

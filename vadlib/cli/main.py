@@ -43,7 +43,7 @@ def check_data(
     dataset: Annotated[str, typer.Argument(help="A data set that params.yaml describes.")],
 ) -> None:
     """Show what of a data set is there and what is missing, with its counts against the known totals."""
-    from vadlib.datasets import check_data as check
+    from vadlib.datasets.check import check_data as check
     from vadlib.pipeline.places import Places
 
     settings, _ = load_dataset(dataset)
@@ -102,11 +102,11 @@ def score(
     from vadlib.footage.score import find_footage, is_single, listed_paths, score_footage
     from vadlib.footage.stream import make_scorer
     from vadlib.scoring.model_folder import read_package
-    from vadlib.settings import Compute
+    from vadlib.settings import ComputeSettings
 
     package = read_package(model)
     # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
-    scorer = make_scorer(package, Compute(score_batch=16), detector_weights)
+    scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
     limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
     counts: Counter[str] = Counter()
     started = time.monotonic()
@@ -135,9 +135,9 @@ def train(
     """Learn what is normal from a folder of videos. Killed, the same command goes on where it was."""
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
-    from vadlib.settings import OWN_FOOTAGE, Compute, load_group
+    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group
 
-    chosen, compute, weights = OWN_FOOTAGE, Compute(), None
+    chosen, compute, weights = OWN_FOOTAGE, ComputeSettings(), None
     if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
         chosen = load_group(Path(settings))
     elif settings is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vadlib.engine.convolution import hasten
 from vadlib.engine.frozen import freeze
 from vadlib.errors import VadError
-from vadlib.settings import Compute
+from vadlib.settings import ComputeSettings
 from vadlib.units import FLOW_STEPS
 
 
@@ -46,7 +46,7 @@ class Engine:
         return freeze(model, self.dtype)
 
 
-def make_engine(compute: Compute) -> Engine:
+def make_engine(compute: ComputeSettings) -> Engine:
     """Choose device and precision. Raises VadError where a GPU was asked for and there is none."""
     name = compute.device
     if name == "auto":

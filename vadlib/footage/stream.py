@@ -13,16 +13,19 @@ from typing import TypeVar
 import numpy as np
 from torch import nn
 
-from vadlib.boxes import DetectFrames, detect_clip, make_detector
+from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.registry import make_detector
+from vadlib.boxes.table import DetectFrames
 from vadlib.clips import Clip
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine, make_engine
-from vadlib.flow import EstimateFlow, flow_of_clip, make_estimator
+from vadlib.flow.fields import EstimateFlow, flow_of_clip
+from vadlib.flow.registry import make_estimator
 from vadlib.pipeline.score import batch_errors
 from vadlib.scoring.model_folder import Package, for_new_footage
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
-from vadlib.settings import Branch, Compute, Dataset
+from vadlib.settings import Branch, ComputeSettings, DatasetSettings
 from vadlib.units import to_pixels, to_steps
 
 T = TypeVar("T")
@@ -36,7 +39,7 @@ scored: sparse footage is not kept waiting, and large frames do not fill the mem
 class Scorer:
     """A model, loaded and ready for footage."""
 
-    settings: Dataset
+    settings: DatasetSettings
     networks: Mapping[Branch, nn.Module]  # frozen
     statistics: Mapping[Branch, Statistics]
     detector: DetectFrames
@@ -65,7 +68,7 @@ class ScoredFrame:
         return int(np.argmax(self.scores)) if len(self.scores) else None
 
 
-def make_scorer(package: Package, compute: Compute, yolo: Path | None = None) -> Scorer:
+def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> Scorer:
     """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's.
 
     Raises VadError where that is not possible for new footage, or a file is missing or damaged.

@@ -14,14 +14,14 @@ from vadlib.pipeline import build, detect, fit_scores, flow, package, train
 from vadlib.pipeline.mapping import fingerprint, publish
 from vadlib.pipeline.places import Places
 from vadlib.scoring.model_folder import with_yolo
-from vadlib.settings import Compute, Dataset
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 
 def train_on_footage(
     footage: Path,
     output: Path,
-    settings: Dataset,
-    compute: Compute,
+    settings: DatasetSettings,
+    compute: ComputeSettings,
     *,
     weights: Path | None = None,
     yolo: Path | None = None,
@@ -80,7 +80,7 @@ def _cleared(path: Path) -> Path:
     return path
 
 
-def index_footage(places: Places, settings: Dataset, compute: Compute) -> None:
+def index_footage(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> None:
     """What `prepare` does for a data set: here every clip is normal and for training."""
     layout = "normal footage: videos, or folders of numbered images, one for each clip"
     paths = clip_paths(places.data, layout)
@@ -90,9 +90,9 @@ def index_footage(places: Places, settings: Dataset, compute: Compute) -> None:
     save_manifest(Manifest(places.name, "videos", tuple(clips)), places.manifest)
 
 
-Stage = Callable[[Places, Dataset, Compute], Any]
+Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 # In the order of dvc.yaml: the name, the settings that it depends on beside those of all before it, the function.
-_STAGES: list[tuple[str, Callable[[Dataset], list[Any]], Stage]] = [
+_STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("prepare", lambda s: [], index_footage),
     ("detect", lambda s: [s.detector], detect.detect_boxes),
     ("flow", lambda s: [s.flow], flow.compute_flow),

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from vadlib.models.state import Decoder, Encoder, check_cubes
-from vadlib.settings import Branch, Model
+from vadlib.settings import BaselineSettings, Branch
 from vadlib.units import CHANNELS
 
 
 class ConvAutoencoder(nn.Module):
     """Convolutional autoencoder over a cube's frames stacked as channels (Hasan et al., CVPR 2016)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         self.encoder = Encoder(model.widths, inputs=3 * length)
         self.decoder = Decoder(model.widths, CHANNELS[branch] * length)
@@ -27,7 +27,7 @@ class ConvAutoencoder(nn.Module):
 class ConvLSTMAutoencoder(nn.Module):
     """Encoder and decoder for each frame, and a convolutional LSTM between them (Luo et al., ICME 2017)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         width = model.widths[-1]
         self.encoder = Encoder(model.widths)
@@ -51,7 +51,7 @@ class ConvLSTMAutoencoder(nn.Module):
 class UNet(nn.Module):
     """U-Net over a cube's frames stacked as channels (Ronneberger et al., MICCAI 2015)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         self.encoder = Encoder(model.widths, inputs=3 * length)
         self.decoder = Decoder(model.widths, CHANNELS[branch] * length, skips=True)

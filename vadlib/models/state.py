@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vadlib.settings import Branch, Model
+from vadlib.settings import Branch, StateSettings
 from vadlib.units import CHANNELS
 
 
@@ -159,7 +159,7 @@ class Decoder(nn.Module):
 class State(nn.Module):
     """STATE (III-B1, fig. 2): encoder, N attention layers, decoder."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: StateSettings, branch: Branch, length: int) -> None:
         """`length` is L, the most frames a cube may have."""
         super().__init__()
         width = model.widths[-1]

@@ -17,11 +17,11 @@ from vadlib.io.files import missing
 from vadlib.io.tables import read_table
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
-from vadlib.settings import Branch, Compute, Cube, Dataset
+from vadlib.settings import Branch, ComputeSettings, CubeSettings, DatasetSettings
 from vadlib.units import to_steps
 
 
-def build_cubes(places: Places, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
+def build_cubes(places: Places, branch: Branch, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """The cubes of every box, one shard for each clip: cut from the frames (raw) or from their flow (flow)."""
     manifest = places.load_manifest()
     if not places.boxes.exists():
@@ -42,7 +42,7 @@ def build_cubes(places: Places, branch: Branch, settings: Dataset, compute: Comp
     )
 
 
-def _build_clip(cube: Cube, branch: Branch, places: Places, clip: Clip, path: Path) -> dict[str, int]:
+def _build_clip(cube: CubeSettings, branch: Branch, places: Places, clip: Clip, path: Path) -> dict[str, int]:
     boxes = boxes_of_frames(places, clip)
     cubes = 0
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:

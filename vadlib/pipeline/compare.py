@@ -16,20 +16,25 @@ from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.sets import training_cubes
 from vadlib.pipeline.train import trained_network
 from vadlib.scoring.scores import anomaly_scores, frame_scores
-from vadlib.settings import BRANCHES, Compute, Dataset
+from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, model_settings
 
 SWEEP = (0.0, 0.001, 0.002, 0.005, 0.01)
 
 
 def compare_kind(
-    places: Places, kind: Literal["state", "conv_ae", "convlstm_ae", "unet"], settings: Dataset, compute: Compute
+    places: Places,
+    kind: Literal["state", "conv_ae", "convlstm_ae", "unet"],
+    settings: DatasetSettings,
+    compute: ComputeSettings,
 ) -> Counter[str]:
     """Train both branches of one architecture, and evaluate raw alone and flow alone, without perturbation and with
     the data set's eta, and both together over a sweep of eta.
 
     A branch alone is scored alone and perturbed by its own error alone. Leaves one CSV of AUROC and its kin.
     """
-    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"kind": kind})})
+    if kind != settings.model.kind:
+        model = model_settings({"kind": kind, "widths": settings.model.widths, "p": settings.model.p})
+        settings = settings.model_copy(update={"model": model})
     engine = make_engine(compute)
     cubes = training_cubes(places, BRANCHES, settings, drawn=True)
     networks, unfinished = {}, []

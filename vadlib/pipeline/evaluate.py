@@ -25,7 +25,7 @@ from vadlib.evaluation.regions import ClipDetections, evaluate_regions, match_cl
 from vadlib.io.files import read_json, write_json
 from vadlib.io.tables import read_table, write_csv
 from vadlib.pipeline.places import BOX, Places
-from vadlib.settings import Dataset
+from vadlib.settings import DatasetSettings
 
 # The rows of every table that is printed: what they say, and where metrics.json has the value.
 _ROWS = {
@@ -39,7 +39,7 @@ _ROWS = {
 }
 
 
-def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
+def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     """The metrics file, and the tables behind its plots."""
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)

@@ -18,11 +18,11 @@ from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import training_cubes
 from vadlib.scoring.perturbation import reconstruction_errors
 from vadlib.scoring.scores import Statistics, fit_statistics
-from vadlib.settings import BRANCHES, Branch, Compute, Dataset
+from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings
 
 
 def scoring_networks(
-    places: Places, branches: tuple[Branch, ...], engine: Engine, settings: Dataset
+    places: Places, branches: tuple[Branch, ...], engine: Engine, settings: DatasetSettings
 ) -> dict[Branch, nn.Module]:
     """The trained networks of the branches in use, frozen for scoring."""
     networks = {}
@@ -37,7 +37,7 @@ def scoring_networks(
     return networks
 
 
-def fit_error_statistics(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
+def fit_error_statistics(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
     engine = make_engine(compute)
     networks = scoring_networks(places, BRANCHES, engine, settings)

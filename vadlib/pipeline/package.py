@@ -18,13 +18,13 @@ from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.scoring.model_folder import Threshold, write_package
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
-from vadlib.settings import BRANCHES, Branch, Compute, Dataset
+from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings
 
 MOST_FRAMES = 500
 """Training frames that the threshold is a quantile of: enough for the 0.99, and scored in a minute or so."""
 
 
-def package_model(places: Places, output: Path, settings: Dataset, compute: Compute) -> Counter[str]:
+def package_model(places: Places, output: Path, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """The model folder, with the threshold that normal training footage gives."""
     engine = make_engine(compute)
     networks = scoring_networks(places, tuple(settings.weights), engine, settings)
@@ -47,8 +47,8 @@ def training_scores(
     places: Places,
     networks: Mapping[Branch, nn.Module],
     statistics: Mapping[Branch, Statistics],
-    settings: Dataset,
-    compute: Compute,
+    settings: DatasetSettings,
+    compute: ComputeSettings,
     engine: Engine,
 ) -> np.ndarray:
     """Scores of at most MOST_FRAMES training frames that have boxes, evenly spaced over the footage: float64 (n,).

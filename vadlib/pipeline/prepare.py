@@ -8,15 +8,15 @@ from vadlib.clips import save_manifest
 from vadlib.io.tables import write_table
 from vadlib.pipeline.mapping import fingerprint, publish, scratch_folder
 from vadlib.pipeline.places import Places
-from vadlib.settings import Compute, Dataset
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 
-def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
+def prepare_dataset(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Index and check the data set, its anomalous regions too; render it first if it is the embedded one."""
-    from vadlib.datasets import index_dataset, index_regions
+    from vadlib.datasets.registry import index_dataset, index_regions
 
     folder = places.data
-    if settings.source.street is not None:
+    if settings.source.layout == "synthetic":
         from vadlib.datasets.synthetic.footage import write_footage
 
         scratch = scratch_folder(places.prepared, fingerprint(settings.source))

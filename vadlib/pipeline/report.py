@@ -18,10 +18,12 @@ from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
 from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
 from vadlib.report.inspection import CubeView, Moment, TopMoments, inspect_cubes
-from vadlib.settings import Compute, Dataset
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 
-def report_scores(places: Places, settings: Dataset, compute: Compute, model: Path, output: Path) -> Counter[str]:
+def report_scores(
+    places: Places, settings: DatasetSettings, compute: ComputeSettings, model: Path, output: Path
+) -> Counter[str]:
     """Write the page of the first eta's scores of the testing clips; with metrics where all of them are labelled.
 
     Args:
@@ -93,7 +95,7 @@ def _counts(places: Places, manifest: Manifest, boxes: Sequence[np.ndarray]) -> 
 
 
 def _anomalies(
-    places: Places, settings: Dataset, engine: Engine, clips: Sequence[Clip], moments: Sequence[Moment[None]]
+    places: Places, settings: DatasetSettings, engine: Engine, clips: Sequence[Clip], moments: Sequence[Moment[None]]
 ) -> list[Anomaly]:
     """Pictures and cubes of moments, in their order. Footage is read clip by clip, up to the last of its moments."""
     networks = scoring_networks(places, tuple(settings.weights), engine, settings)

@@ -19,10 +19,10 @@ from vadlib.pipeline.mapping import fingerprint, map_clips, publish
 from vadlib.pipeline.places import BOX, Places
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
-from vadlib.settings import Branch, Compute, Dataset
+from vadlib.settings import Branch, ComputeSettings, DatasetSettings
 
 
-def score_clips(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
+def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Perturbed scores of the testing clips, a table of cubes and one of frames for each eta."""
 
     engine = make_engine(compute)
@@ -66,7 +66,7 @@ def _tables_of_etas(places: Places, clips: tuple[Clip, ...], etas: tuple[float, 
 
 
 def _score_clip(
-    settings: Dataset,
+    settings: DatasetSettings,
     size: int,
     places: Places,
     engine: Engine,
@@ -93,7 +93,7 @@ def _score_clip(
 
 
 def clip_errors(
-    networks: Mapping[Branch, nn.Module], cubes: CubeSet, settings: Dataset, size: int, engine: Engine
+    networks: Mapping[Branch, nn.Module], cubes: CubeSet, settings: DatasetSettings, size: int, engine: Engine
 ) -> dict[float, dict[Branch, np.ndarray]]:
     """S_r and S_m of every cube in order, float32 (N,), perturbed with each eta, in batches of `size`."""
     # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
@@ -108,7 +108,7 @@ def clip_errors(
 
 
 def batch_errors(
-    networks: Mapping[Branch, nn.Module], batch: Batch, settings: Dataset, engine: Engine
+    networks: Mapping[Branch, nn.Module], batch: Batch, settings: DatasetSettings, engine: Engine
 ) -> dict[float, dict[Branch, np.ndarray]]:
     """S_r and S_m of a batch's cubes, float32 (B,), perturbed with each eta."""
     found = perturbed_errors(

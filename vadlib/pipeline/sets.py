@@ -7,16 +7,16 @@ import numpy as np
 from vadlib.cubes.holdout import Piece, cut_footage
 from vadlib.cubes.shards import BLOCK, CubeSet
 from vadlib.pipeline.places import Places
-from vadlib.settings import Branch, Dataset
+from vadlib.settings import Branch, DatasetSettings
 
 
-def footage_pieces(places: Places, settings: Dataset) -> list[Piece]:
+def footage_pieces(places: Places, settings: DatasetSettings) -> list[Piece]:
     """The training footage in pieces, some of them held out; `clip` counts the training clips."""
     clips = places.load_manifest().split("training")
     return cut_footage([clip.frames for clip in clips], settings.training.hold_out_every, 2 * settings.cube.context)
 
 
-def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Dataset, *, drawn: bool) -> CubeSet:
+def training_cubes(places: Places, branches: tuple[Branch, ...], settings: DatasetSettings, *, drawn: bool) -> CubeSet:
     """The cubes of the footage that is not held out: of them all, or those `drawn` to be trained on."""
     clips = places.load_manifest().split("training")
     shards = [(places.shard(c, "raw"), places.shard(c, "flow") if "flow" in branches else None) for c in clips]

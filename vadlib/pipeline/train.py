@@ -23,12 +23,12 @@ from vadlib.models.registry import build_model
 from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import training_cubes
-from vadlib.settings import Branch, Compute, Dataset
+from vadlib.settings import Branch, ComputeSettings, DatasetSettings
 from vadlib.training import Progress, train_branch
 
 
 def train_model(
-    places: Places, branch: Branch, settings: Dataset, compute: Compute, live: Path | None = None
+    places: Places, branch: Branch, settings: DatasetSettings, compute: ComputeSettings, live: Path | None = None
 ) -> Counter[str]:
     """Train one branch and leave the model and its loss curve; with a folder `live`, show the curve as it grows."""
     cubes = training_cubes(places, (branch,), settings, drawn=True)
@@ -46,7 +46,7 @@ def train_model(
 
 
 def trained_network(
-    output: Path, branch: Branch, settings: Dataset, engine: Engine, cubes: CubeSet, live: Path | None = None
+    output: Path, branch: Branch, settings: DatasetSettings, engine: Engine, cubes: CubeSet, live: Path | None = None
 ) -> tuple[nn.Module, Progress, Path]:
     """Train a network that is to be saved at `output`, from where a killed run left off if there is such.
 

@@ -18,12 +18,13 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from vadlib import boxes, flow
+from vadlib.boxes import registry as detectors
 from vadlib.errors import VadError
+from vadlib.flow import registry as flows
 from vadlib.io.files import read_json, write_json
 from vadlib.models.checkpoint import load_model
 from vadlib.scoring.scores import Statistics
-from vadlib.settings import Branch, Dataset, Detector, first_problem
+from vadlib.settings import Branch, DatasetSettings, DetectorSettings, YoloSettings, first_problem
 
 _COPIED = "copying the whole model folder again"  # what mends it: "make it again with ..."
 
@@ -44,7 +45,7 @@ class Package:
     """A model folder, read."""
 
     folder: Path
-    settings: Dataset
+    settings: DatasetSettings
     networks: Mapping[Branch, nn.Module]  # of the branches in use, in evaluation mode
     statistics: Mapping[Branch, Statistics]
     threshold: Threshold
@@ -60,7 +61,7 @@ class Package:
 
 def write_package(
     folder: Path,
-    settings: Dataset,
+    settings: DatasetSettings,
     models: Mapping[Branch, Path],
     statistics: Path,
     threshold: Threshold,
@@ -78,8 +79,8 @@ def write_package(
     write_json(folder / "settings.json", settings.model_dump(mode="json"))
     write_json(folder / "threshold.json", asdict(threshold))
     for name, source, found in (
-        ("detector", detector_weights, boxes.weights_file(settings.detector, detector_weights)),
-        ("flow", flow_weights, flow.weights_file(settings.flow, flow_weights)),
+        ("detector", detector_weights, detectors.weights_file(settings.detector, detector_weights)),
+        ("flow", flow_weights, flows.weights_file(settings.flow, flow_weights)),
     ):
         if found is None:
             continue
@@ -115,15 +116,16 @@ def read_package(folder: Path) -> Package:
 _AGAIN = "copy the whole model folder again, or make it again"
 
 
-def _settings(path: Path) -> Dataset:
+def _settings(path: Path) -> DatasetSettings:
     content = read_json(path, _COPIED)
     try:
-        settings = Dataset.model_validate(content)
+        settings = DatasetSettings.model_validate(content)
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', 'packaged'))}; {_AGAIN}") from None
-    named = PurePosixPath(settings.detector.weights or "")
-    if named.is_absolute() or ".." in named.parts:
-        raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
+    if settings.detector.kind == "yolo":
+        named = PurePosixPath(settings.detector.weights)
+        if named.is_absolute() or ".." in named.parts:
+            raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
     return settings
 
 
@@ -138,7 +140,7 @@ def _numbers(kind: type[Any], content: Any, key: str, path: Path) -> Any:
     return found
 
 
-def for_new_footage(package: Package, yolo: Path | None) -> tuple[Detector, Path]:
+def for_new_footage(package: Package, yolo: Path | None) -> tuple[DetectorSettings, Path]:
     """The detector to score new footage with, and the folder its weights are in.
 
     Args:
@@ -162,9 +164,15 @@ def for_new_footage(package: Package, yolo: Path | None) -> tuple[Detector, Path
     return settings.detector, package.detector_weights
 
 
-def with_yolo(detector: Detector, weights: Path) -> Detector:
-    """These settings with a YOLO of the user's. Raises VadError where the file or folder is not there."""
+def with_yolo(detector: DetectorSettings, weights: Path) -> YoloSettings:
+    """A YOLO of the user's, with the rules of these settings. Raises VadError where the file or folder is not there."""
     if not weights.exists():
         raise VadError(f"{weights}: not found; expected a YOLO's weights: .pt, .onnx, .safetensors or *_openvino_model")
-    other = {"kind": "yolo", "weights": weights.name, "boxes": None, "imported_with_motion": False}
-    return detector.model_copy(update=other)
+    own: dict[str, Any] = {"weights": weights.name}
+    if detector.kind in ("yolo", "torchvision"):
+        own["image_size"] = detector.image_size
+    if detector.rules is not None:
+        own["rules"] = detector.rules
+    if detector.motion is not None or detector.kind != "import":  # imported boxes may have held motion boxes
+        own["motion"] = detector.motion
+    return YoloSettings(**own)

@@ -20,7 +20,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which t
 class Looks:
     """The distance of an object's features to the nearest of what was normal.
 
-    Features: EfficientNet-Lite0 of its middle patch, the mean over the last map, 1280 numbers. Its ImageNet weights come
+    Features: EfficientNet-Lite0 of its middle patch, the mean over the last map, 1280 numbers. ImageNet weights come
     with a package, so that nothing is downloaded. A network trained on the footage itself would not do: it has
     learned to tell what is there from what is there.
     """
