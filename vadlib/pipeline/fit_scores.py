@@ -12,6 +12,7 @@ from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import write_json
+from vadlib.io.ownership import check
 from vadlib.io.progress import progress
 from vadlib.models.checkpoint import load_model
 from vadlib.pipeline.places import Places
@@ -39,6 +40,7 @@ def scoring_networks(
 
 def fit_error_statistics(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
     """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
+    check(places.statistics)
     engine = make_engine(compute)
     networks = scoring_networks(places, BRANCHES, engine, settings)
     cubes = training_cubes(places, BRANCHES, settings, drawn=False)

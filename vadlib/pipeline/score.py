@@ -13,9 +13,10 @@ from vadlib.clips import Clip
 from vadlib.cubes.shards import Batch, CubeSet
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.io.files import read_json
+from vadlib.io.ownership import publish
 from vadlib.io.tables import read_table, write_table
 from vadlib.pipeline.fit_scores import scoring_networks
-from vadlib.pipeline.mapping import fingerprint, map_clips, publish
+from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
