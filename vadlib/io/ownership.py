@@ -113,7 +113,7 @@ def settle(*paths: Path) -> None:
 
 def begin(path: Path) -> None:
     """Clear a place for something to be made. Raises VadError where there is somebody else's; folders are made."""
-    check(path)
+    check(path, folder=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     note(path, BEING_MADE)
     discard(path)
@@ -157,7 +157,7 @@ def remove_own(folder: Path) -> None:
 
 def remove_empty(folder: Path) -> None:
     """Remove a folder that has nothing but its ledger in it."""
-    if all(_is_ledger(child) for child in folder.iterdir()):
+    if _is_empty(folder):
         (folder / LEDGER).unlink(missing_ok=True)
         folder.rmdir()
 
@@ -233,7 +233,8 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_empty(path: Path) -> bool:
-    return _is_folder(path) and not any(path.iterdir())
+    """Whether there is a folder with nothing, or nothing but its ledger, in it."""
+    return _is_folder(path) and all(_is_ledger(child) for child in path.iterdir())
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -304,10 +305,11 @@ def _tidy(folder: Path) -> None:
             ledger.unlink()
             return
         lines = [json.dumps((what, name)).encode() for name, found in sorted(entries.items()) for what in sorted(found)]
-        with aside.open("xb") as file:
-            try:
+        file = aside.open("xb")
+        try:
+            with file:
                 file.write(b"\n".join([_HEADER, *lines]))
-            except OSError:
-                aside.unlink()
-                raise
+        except OSError:
+            aside.unlink()
+            raise
         aside.replace(ledger)
