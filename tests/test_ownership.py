@@ -478,15 +478,15 @@ PLACES = [
     "link",
 ]
 OUTPUTS = [".", "in", "in/out", "in/model", "out", "out/a", "out/a/..", "in/../out", "link", "link/out", "in/a.mp4"]
+outputs = st.one_of(st.just("out"), st.sampled_from(OUTPUTS))
+stops = st.one_of(st.just(-1), st.integers(1, 7))
 put_file = st.tuples(st.just("put"), st.sampled_from(NAMES))
 put_link = st.tuples(
     st.sampled_from(["symlink", "hardlink"]), st.sampled_from([*NAMES, "link", "in/b.mp4"]), st.sampled_from(PLACES)
 )
-put_train = st.tuples(
-    st.just("train"), st.sampled_from(["in", ".", "out", "link"]), st.sampled_from(OUTPUTS), st.integers(-1, 7)
-)
-put_score = st.tuples(st.just("score"), st.sampled_from([*PLACES, "."]), st.sampled_from(OUTPUTS), st.integers(-1, 5))
-actions = st.lists(st.one_of(put_file, put_link, put_train, put_score), min_size=2, max_size=9)
+do_train = st.tuples(st.just("train"), st.one_of(st.just("in"), st.sampled_from([".", "out", "link"])), outputs, stops)
+do_score = st.tuples(st.just("score"), st.one_of(st.just("in/a.mp4"), st.sampled_from([*PLACES, "."])), outputs, stops)
+actions = st.lists(st.one_of(do_train, do_score, put_file, put_link), min_size=2, max_size=9)
 
 
 @settings(max_examples=200, deadline=None)
