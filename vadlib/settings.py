@@ -332,9 +332,7 @@ class ScoreSettings(Settings):
     track_before: int = setting(
         16, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
     )
-    track_after: int = setting(
-        0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000
-    )
+    track_after: int = setting(0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000)
     top: int = setting(1, "a frame's score is the mean of its so many highest objects", source="paper eq. (3)", ge=1)
 
     @model_validator(mode="after")

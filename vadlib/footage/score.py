@@ -28,6 +28,7 @@ from vadlib.clips import (
 from vadlib.errors import VadError
 from vadlib.footage.annotate import AnnotatedVideo
 from vadlib.footage.stream import ScoredFrame, Scorer, score_frames
+from vadlib.io.ownership import begin, check, check_apart, discard, is_made, is_own, own, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
 from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
@@ -38,6 +39,7 @@ GAP_SECONDS = 1.0
 """Anomalous frames less than this apart are one segment: scores near the threshold would make dozens of it."""
 
 FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2")
+RESULTS = ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet")
 SEGMENT_COLUMNS = ("start_s", "end_s", "first_frame", "last_frame", "peak_score", "peak_frame")
 
 
@@ -56,6 +58,7 @@ class Footage:
 
 def find_footage(paths: Iterable[Path]) -> Iterator[Footage]:
     """Every clip at these paths, as they come: videos, folders of images, folders of either, and runs of image files.
+    Results of this tool in a folder of footage are passed over.
 
     Raises VadError for a path where there is no footage, and for two clips of one name.
     """
@@ -81,7 +84,8 @@ def _clips_in(paths: Iterator[Path], images: bool) -> Iterator[tuple[Path, Path 
         if path.is_file() or has_images(path):
             yield path, path
             continue
-        inside = sorted((p for p in path.iterdir() if is_clip(p)), key=lambda p: natural_key(p.name))
+        clips = (p for p in path.iterdir() if is_clip(p) and not is_result(p))
+        inside = sorted(clips, key=lambda p: natural_key(p.name))
         if not inside:
             raise VadError(f"{path}: no footage in the folder; expected images or videos")
         yield from ((clip, clip) for clip in inside)
@@ -90,6 +94,26 @@ def _clips_in(paths: Iterator[Path], images: bool) -> Iterator[tuple[Path, Path 
 def _chain(first: Path, others: Iterable[Path]) -> Iterator[Path]:
     yield first
     yield from others
+
+
+def is_result(path: Path) -> bool:
+    """Whether what is found in a folder of footage is what an earlier run left there."""
+    return is_own(path) if path.is_dir() else path.name in RESULTS and is_made(path)
+
+
+def apart_from(output: Path, paths: Iterable[Path]) -> Iterator[Path]:
+    """The same paths, as they come. Raises VadError at one that `output` is, holds or lies in; it may lie in a folder
+    of clips, where it is passed over."""
+    for path in paths:
+        check_apart(output, path, may_lie_in=path.is_dir() and not has_images(path))
+        yield path
+
+
+def begin_folder(output: Path) -> None:
+    """Make a folder for results, which says so; in one that is there and has something in it, they are guests."""
+    if output.is_dir() and any(output.iterdir()):
+        return
+    own(output)
 
 
 def listed_paths(arguments: Sequence[Path], stream: TextIO | None = None) -> Iterator[Path]:
@@ -119,14 +143,25 @@ def score_footage(
 
     Rows and frames are written as they are made, so that a kill leaves valid tables and a video that plays. On an error
     or Ctrl-C the video, the segments and the report are finished for the frames that were scored; then it is raised.
+    What an earlier run left of them is replaced. Raises VadError, before anything is done, where one of them is the
+    footage, or somebody else's file.
 
     Args:
         fps: frames per second of images; a video has its own times.
         parquet: leave frames.parquet too, once all is done.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    for name in ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet"):
-        (output / name).unlink(missing_ok=True)  # of an earlier run: they would look like this one's
+    files = [output / name for name in RESULTS]
+    if isinstance(footage.source, Path):
+        for file in files:
+            check_apart(file, footage.source)
+    check(*files[: len(files) if parquet else -1])
+    begin_folder(output)
+    for file in files:  # of an earlier run: they would look like this one's
+        if is_made(file):
+            discard(file)
+    grown = files[:3]
+    for file in grown:
+        begin(file)
     place = str(footage.source) if isinstance(footage.source, Path) else "images"
     clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
     found = _Findings(footage.name)
@@ -149,6 +184,7 @@ def score_footage(
         if found.counts["frames"]:
             title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
             write_report(output / "report.html", found.report(title, scorer, threshold))
+        settle(*grown)
     if parquet:
         others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
         types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_()}

@@ -10,6 +10,7 @@ from vadlib.cubes.holdout import Piece
 from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import write_json
+from vadlib.io.ownership import check
 from vadlib.io.progress import progress
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import fitted_scorer
@@ -27,6 +28,7 @@ MOST_FRAMES = 4000
 def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Score the held-out footage as test footage is scored, and keep what is normal of each measurement, and where each
     configuration's threshold lies. Where nothing is held out, training footage has to do."""
+    check(places.calibration)
     scorer = fitted_scorer(places, settings, make_engine(compute))
     clips = places.load_manifest().split("training")
     pieces = chosen_pieces(footage_pieces(places, settings))
@@ -51,9 +53,7 @@ def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSetting
             raise VadError(f"{places.cubes('raw')}: no held-out training frame has a box, so there is no threshold")
     calibrated = replace(scorer, calibration=Calibration(normal, {}))
     rates = [clips[piece.clip].fps for piece in pieces]
-    thresholds = {
-        name: _threshold(calibrated, name, measured, boxes, pieces, rates) for name in CONFIGURATIONS
-    }
+    thresholds = {name: _threshold(calibrated, name, measured, boxes, pieces, rates) for name in CONFIGURATIONS}
     write_json(places.calibration, calibration_json(Calibration(normal, thresholds)))
     return Counter(
         {

@@ -1,6 +1,5 @@
 """Comparison of architectures, branches and eta on one data set's cubes, outside of the main pipeline."""
 
-import shutil
 from collections import Counter
 from typing import Literal
 
@@ -9,6 +8,7 @@ import pandas as pd
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import make_engine
 from vadlib.evaluation.frames import evaluate_frames
+from vadlib.io.ownership import check, remove_own
 from vadlib.io.tables import write_csv
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
@@ -35,12 +35,14 @@ def compare_kind(
     if kind != settings.model.kind:
         model = model_settings({"kind": kind, "widths": settings.model.widths, "p": settings.model.p})
         settings = settings.model_copy(update={"model": model})
+    output = places.metrics / "comparison" / f"{kind}.csv"
+    check(output)
     engine = make_engine(compute)
     cubes = training_cubes(places, BRANCHES, settings, drawn=True)
     networks, unfinished = {}, []
     for branch in BRANCHES:
-        output = places.work / "compare" / kind / branch
-        network, _, scratch = trained_network(output, branch, settings, engine, cubes)
+        of_branch = places.work / "compare" / kind / branch
+        network, _, scratch = trained_network(of_branch, branch, settings, engine, cubes)
         networks[branch] = engine.for_scoring(network)
         unfinished.append(scratch)
     every = training_cubes(places, BRANCHES, settings, drawn=False)
@@ -71,7 +73,7 @@ def compare_kind(
                     "equal_error_rate": metrics["equal_error_rate"],
                 }
             )
-    write_csv(places.metrics / "comparison" / f"{kind}.csv", pd.DataFrame(rows))
+    write_csv(output, pd.DataFrame(rows))
     for scratch in unfinished:
-        shutil.rmtree(scratch)
+        remove_own(scratch)
     return Counter({"clips": len(clips), "results": len(rows)})

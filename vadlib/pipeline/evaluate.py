@@ -23,6 +23,7 @@ from vadlib.evaluation.frames import (
 )
 from vadlib.evaluation.regions import ClipDetections, evaluate_regions, match_clip
 from vadlib.io.files import read_json, write_json
+from vadlib.io.ownership import check
 from vadlib.io.tables import read_table, write_csv
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import DatasetSettings
@@ -41,6 +42,7 @@ _ROWS = {
 
 def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     """The metrics file, and the tables behind its plots."""
+    check(*(places.metrics / name for name in ("metrics.json", "roc.csv", "frame_scores.csv", "eta.csv")))
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)
     results = {eta: _frame_scores(places, clips, eta) for eta in settings.eta}
@@ -161,6 +163,8 @@ def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
     """
     if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
         raise VadError(f"{name!a:.110} cannot name a result; use letters, digits, spaces and . + - _")
+    folder = places.metrics / "external"
+    check(folder / f"{name}.json")
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)
     found = read_scores(scores, clips)
@@ -171,7 +175,6 @@ def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
         "anomalous frames": int(sum(of_clip.sum() for of_clip in labels)),
     }
     summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
-    folder = places.metrics / "external"
     _write_summary(folder / f"{name}.json", summary, intervals)
     own = places.metrics / "metrics.json"
     files = {"this project": own} if own.exists() else {}

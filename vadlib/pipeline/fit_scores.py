@@ -11,6 +11,7 @@ from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
 from vadlib.io.arrays import save_arrays
 from vadlib.io.files import write_json
+from vadlib.io.ownership import check
 from vadlib.io.progress import progress
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import scoring_networks
@@ -25,6 +26,7 @@ from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings
 def fit_scores(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Mean and standard deviation of each branch's errors over the training cubes, unperturbed; and what the other
     evidence learns from an even sample of them."""
+    check(places.statistics, places.evidence)
     engine = make_engine(compute)
     scorer = Scorer(settings, scoring_networks(places, settings, engine), make_evidence(engine), engine)
     cubes = training_cubes(places, BRANCHES, settings, drawn=False)

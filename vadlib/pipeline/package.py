@@ -1,6 +1,5 @@
 """Stage package: a trained model as one folder."""
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ from vadlib.cubes.shards import CubeSet, Shard
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import read_json
+from vadlib.io.ownership import check, publish, remove_own
 from vadlib.pipeline.fit_scores import scoring_networks
-from vadlib.pipeline.mapping import fingerprint, publish, scratch_folder
+from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.scoring.model_folder import Threshold, write_package
@@ -26,6 +26,7 @@ MOST_FRAMES = 500
 
 def package_model(places: Places, output: Path, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """The model folder, with the threshold that normal training footage gives."""
+    check(output, folder=True)
     engine = make_engine(compute)
     networks = scoring_networks(places, tuple(settings.weights), engine, settings)
     fitted = read_json(places.statistics, places.made_by("fit_scores"))
@@ -36,10 +37,10 @@ def package_model(places: Places, output: Path, settings: DatasetSettings, compu
     models = {branch: places.model(branch) for branch in BRANCHES}
     scratch = scratch_folder(output, fingerprint(settings, places.statistics, *models.values()))
     made = scratch / "made"
-    shutil.rmtree(made)  # of a kill
+    remove_own(made)  # of a kill
     write_package(made, settings, models, places.statistics, threshold, places.weights, places.flow_weights)
     publish(made, output)
-    shutil.rmtree(scratch)
+    remove_own(scratch)
     return Counter({"training frames scored": len(scores)})
 
 

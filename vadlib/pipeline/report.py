@@ -13,6 +13,7 @@ from vadlib.cubes.cut import window
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import read_json
+from vadlib.io.ownership import check
 from vadlib.io.tables import read_table
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
@@ -30,6 +31,7 @@ def report_scores(
         model: the folder of stage `package`, which holds the threshold.
         output: the page.
     """
+    check(output)
     manifest = places.load_manifest()
     clips = manifest.split("testing")
     top: TopMoments[None] = TopMoments()

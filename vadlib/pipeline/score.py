@@ -10,8 +10,9 @@ import pandas as pd
 from vadlib.clips import Clip
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import make_engine
+from vadlib.io.ownership import publish
 from vadlib.io.tables import read_table, write_table
-from vadlib.pipeline.mapping import fingerprint, map_clips, publish
+from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import calibrated_scorer
 from vadlib.scoring.frames import frame_scores

@@ -1,14 +1,11 @@
 """What the stages that score load: the trained networks, the fitted evidence, the statistics, the calibration."""
 
-from dataclasses import asdict
-from pathlib import Path
-
 from torch import nn
 
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.io.arrays import load_arrays
-from vadlib.io.files import read_json, write_json
+from vadlib.io.files import read_json
 from vadlib.models.checkpoint import load_model
 from vadlib.pipeline.places import Places
 from vadlib.scoring.kept import calibration_from, statistics_from
@@ -41,9 +38,7 @@ def fitted_scorer(places: Places, settings: DatasetSettings, engine: Engine) -> 
 def calibrated_scorer(places: Places, settings: DatasetSettings, engine: Engine) -> Scorer:
     """The whole scorer, with the calibration that stage `calibrate` leaves."""
     fitted = fitted_scorer(places, settings, engine)
-    return Scorer(
-        settings, fitted.networks, fitted.evidence, engine, fitted.statistics, load_calibration(places)
-    )
+    return Scorer(settings, fitted.networks, fitted.evidence, engine, fitted.statistics, load_calibration(places))
 
 
 def load_calibration(places: Places) -> Calibration:

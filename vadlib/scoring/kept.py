@@ -13,16 +13,12 @@ from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import CONFIGURATIONS, Branch
 
 
-def statistics_from(
-    content: Any, branches: Iterable[Branch], path: Path, made_by: str
-) -> dict[Branch, Statistics]:
+def statistics_from(content: Any, branches: Iterable[Branch], path: Path, made_by: str) -> dict[Branch, Statistics]:
     """The statistics of some branches. Raises VadError where they are not there, or no numbers to score by."""
     found = {branch: _numbers(Statistics, content, branch, path, made_by) for branch in branches}
     for branch, statistics in found.items():
         if not statistics.std > 0:
-            raise VadError(
-                f"{path}: a standard deviation of {statistics.std} ({branch}); make it again with {made_by}"
-            )
+            raise VadError(f"{path}: a standard deviation of {statistics.std} ({branch}); make it again with {made_by}")
     return found
 
 
@@ -44,9 +40,7 @@ def calibration_from(content: Any, path: Path, made_by: str) -> Calibration:
             float(eta): {name: _numbers(Normal, of_eta, name, path, made_by) for name in of_eta}
             for eta, of_eta in content["normal"].items()
         }
-        thresholds = {
-            name: _numbers(Threshold, content["thresholds"], name, path, made_by) for name in CONFIGURATIONS
-        }
+        thresholds = {name: _numbers(Threshold, content["thresholds"], name, path, made_by) for name in CONFIGURATIONS}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, error, made_by) from None
     for of_eta in normal.values():

@@ -9,7 +9,6 @@ detector and the flow estimator that made what the networks learned from.
 """
 
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,7 @@ from torch import nn
 from vadlib.boxes import registry as detectors
 from vadlib.errors import VadError
 from vadlib.flow import registry as flows
-from vadlib.io.files import read_json, write_json
+from vadlib.io.files import copy, read_json, write_json
 from vadlib.models.checkpoint import load_model
 from vadlib.scoring.scores import Statistics
 from vadlib.settings import Branch, DatasetSettings, DetectorSettings, YoloSettings, first_problem
@@ -74,8 +73,8 @@ def write_package(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for branch, path in models.items():
-        shutil.copyfile(path, folder / f"{branch}.safetensors")
-    shutil.copyfile(statistics, folder / "statistics.json")
+        copy(path, folder / f"{branch}.safetensors")
+    copy(statistics, folder / "statistics.json")
     write_json(folder / "settings.json", settings.model_dump(mode="json"))
     write_json(folder / "threshold.json", asdict(threshold))
     for name, source, found in (
@@ -86,9 +85,7 @@ def write_package(
             continue
         # Torch's own cache, where torchvision's weights may be, is not below the folder.
         inside = found.relative_to(source) if found.is_relative_to(source) else Path(found.name)
-        target = folder / "weights" / name / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if found.is_dir() else shutil.copyfile)(found, target)
+        copy(found, folder / "weights" / name / inside)
 
 
 def read_package(folder: Path) -> Package:

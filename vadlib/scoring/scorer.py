@@ -12,9 +12,9 @@ from vadlib.engine.engine import Engine
 from vadlib.scoring.calibration import Normal, Statistics, standardised
 from vadlib.scoring.evidence import EVIDENCE, Evidence
 from vadlib.scoring.evidence.speed import mean_length
+from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.scoring.thresholds import Threshold
-from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.tracks import average_along_tracks
 from vadlib.settings import BRANCHES, Branch, Configuration, DatasetSettings, EvidenceName, ScoreSettings
 
@@ -72,9 +72,7 @@ class Scorer:
         """What each evidence adds to the cubes' scores, float64 (N,), comparable and weighted."""
         return {
             name: weight
-            * standardised(
-                name, values[value_of(name, how)], how, self._normal(eta, name, how), self.statistics
-            )
+            * standardised(name, values[value_of(name, how)], how, self._normal(eta, name, how), self.statistics)
             for name, weight in how.weights.items()
         }
 
