@@ -16,6 +16,7 @@ from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import fitted_scorer
 from vadlib.pipeline.sets import footage_pieces, piece_cubes
 from vadlib.scoring.calibration import fit_normal
+from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.kept import calibration_json
 from vadlib.scoring.scorer import Calibration, Scorer, Values, score_clip
 from vadlib.scoring.thresholds import Threshold, set_threshold
@@ -83,5 +84,6 @@ def _threshold(
     for of_piece, (frame, of_frame), piece in zip(measured, boxes, pieces, strict=True):
         frames = piece.stop - piece.first
         raw = scorer.scores(how, of_piece[eta], eta) if len(frame) else np.empty(0)
-        scores.append(score_clip(how, frame, of_frame, raw, frames).of_frames)
+        scored = score_clip(how, frame, of_frame, {"": raw}, frames).columns[""]
+        scores.append(frame_scores(frame, scored, frames, how.top)[0])
     return set_threshold(scores, scorer.settings.false_alarms, rates, how.track_before + how.track_after + 1)

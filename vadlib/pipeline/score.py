@@ -16,8 +16,8 @@ from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import calibrated_scorer
 from vadlib.scoring.frames import frame_scores
-from vadlib.scoring.scorer import Scorer, score_clip
-from vadlib.settings import ComputeSettings, DatasetSettings, EvidenceName
+from vadlib.scoring.scorer import Scorer, score_clip, value_names
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 FLOORS = {
     "box": "magnitude",
@@ -25,8 +25,8 @@ FLOORS = {
     "cube along its track": "cube_flow_track",
     "trunk along its track": "speed_track",
 }
-"""What reaches a score with nothing learned: a frame's largest of these columns of the cubes. The mean length of the flow
-in the box, in the whole cube, its mean along the track; and that of the evidence `speed`."""
+"""What reaches a score with nothing learned: a frame's largest of these columns of the cubes. The mean length of the
+flow in the box, in the whole cube, its mean along the track; and that of the evidence `speed`."""
 
 
 def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
@@ -81,31 +81,16 @@ def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Pat
     boxes["magnitude"] = flow.read("magnitude")
     parts = []
     for eta, values in measured.items():
-        part = boxes.assign(eta=eta, **{name: values.get(name, np.empty(0, np.float32)) for name in _columns(scorer)})
-        for name, how in settings.configurations.items():
-            scores = scorer.scores(how, values, eta) if len(frame) else np.empty(0)
-            scored = score_clip(how, frame, found, scores, clip.frames)
-            part[name], part["track"] = scored.of_boxes, scored.tracks
-        for name in ("cube_flow", "speed"):
-            part[f"{name}_track"] = score_clip(settings.best, frame, found, part[name].to_numpy(), clip.frames).of_boxes
-        for name in evidence_of(scorer):
-            alone = settings.best.model_copy(update={"evidence": (name,), "w_raw": 1.0, "w_flow": 1.0})
-            scores = scorer.scores(alone, values, eta) if len(frame) else np.empty(0)
-            part[f"{name}_part"] = score_clip(alone, frame, found, scores, clip.frames).of_boxes
-        parts.append(part)
+        values = {name: values.get(name, np.empty(0, np.float32)) for name in value_names(scorer)}
+        best, paper = settings.best, settings.paper
+        along_best = {"best": scorer.scores(best, values, eta)}
+        along_best |= {f"{name}_part": part for name, part in scorer.best_parts(values, eta).items()}
+        along_best |= {f"{name}_track": values[name] for name in ("cube_flow", "speed")}
+        of_best = score_clip(best, frame, found, along_best, clip.frames)
+        of_paper = score_clip(paper, frame, found, {"paper": scorer.scores(paper, values, eta)}, clip.frames)
+        parts.append(boxes.assign(eta=eta, track=of_best.tracks, **values, **of_paper.columns, **of_best.columns))
     write_table(path, parts)
     return {"clips": 1, "frames": clip.frames, "cubes": len(boxes)}
-
-
-def evidence_of(scorer: Scorer) -> list[EvidenceName]:
-    """All evidence that there is of each cube, whether it counts or not."""
-    return [*scorer.networks, *scorer.evidence]
-
-
-def _columns(scorer: Scorer) -> list[str]:
-    """What is measured of each cube, in the order of the table."""
-    errors = [f"{branch}{kind}" for branch in scorer.networks for kind in ("", "_median")]
-    return [*errors, *scorer.evidence, "cube_flow"]
 
 
 def _cubes_of(part: Path, clip: Clip, eta: float, settings: DatasetSettings) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from vadlib.engine.engine import Engine
 from vadlib.scoring.calibration import Normal, Statistics, standardised
 from vadlib.scoring.evidence import EVIDENCE, Evidence
 from vadlib.scoring.evidence.speed import mean_length
-from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.scoring.thresholds import Threshold
 from vadlib.scoring.tracks import average_along_tracks
@@ -80,6 +79,12 @@ class Scorer:
         """S of each cube, float64 (N,): the sum of its evidence (III-E), before tracks."""
         return np.sum(list(self.parts(how, values, eta).values()), axis=0)
 
+    def best_parts(self, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
+        """What each evidence that there is says of the cubes by the calibration of `best`, whether it counts or not."""
+        every = [*self.networks, *self.evidence]
+        how = self.settings.best.model_copy(update={"evidence": tuple(every), "w_raw": 1.0, "w_flow": 1.0})
+        return self.parts(how, values, eta)
+
     def _normal(self, eta: float, name: EvidenceName, how: ScoreSettings) -> Normal | None:
         return self.calibration.normal.get(eta, {}).get(value_of(name, how))
 
@@ -91,28 +96,36 @@ def value_of(name: EvidenceName, how: ScoreSettings) -> str:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """The scores of a clip's N boxes, and of its frames."""
+    """The scores of a clip's N boxes, averaged along their tracks."""
 
-    of_boxes: np.ndarray  # float64 (N,), averaged along tracks
+    columns: dict[str, np.ndarray]  # float64 (N,) each
     tracks: np.ndarray  # int64 (N,), which object each box is
-    of_frames: np.ndarray  # float64 (frames,), NaN without boxes
 
 
-def score_clip(how: ScoreSettings, frame: np.ndarray, boxes: np.ndarray, scores: np.ndarray, frames: int) -> ClipScores:
-    """Average the scores of a clip's boxes along their tracks, and take each frame's from its highest.
+def score_clip(
+    how: ScoreSettings, frame: np.ndarray, boxes: np.ndarray, columns: Mapping[str, np.ndarray], frames: int
+) -> ClipScores:
+    """Average scores of a clip's boxes along their tracks, each column by itself.
 
     Args:
         frame: int (N,), rising: the frame of each box.
         boxes: float (N, 4), xyxy.
-        scores: float (N,), of `Scorer.scores`.
+        columns: float (N,) each: scores of `Scorer.scores`, or what else an object has.
         frames: the clip's.
     """
     edges = np.searchsorted(frame, np.arange(frames + 1))
-    own = ((t, boxes[a:b], scores[a:b]) for t, (a, b) in enumerate(pairwise(edges)) if b > a)
+    table = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
+    own = ((t, boxes[a:b], table[a:b]) for t, (a, b) in enumerate(pairwise(edges)) if b > a)
     found = list(average_along_tracks(own, how.track_before, how.track_after))
-    averaged = np.concatenate([f.scores for f in found]) if found else np.empty(0)
+    averaged = np.concatenate([f.scores for f in found]) if found else table
     tracks = np.concatenate([f.tracks for f in found]) if found else np.empty(0, np.int64)
-    return ClipScores(averaged, tracks, frame_scores(frame, averaged, frames, how.top)[0])
+    return ClipScores(dict(zip(columns, averaged.T, strict=True)), tracks)
+
+
+def value_names(scorer: Scorer) -> list[str]:
+    """The names of the `Values` that a scorer measures, in a fixed order."""
+    errors = [f"{branch}{kind}" for branch in scorer.networks for kind in ("", "_median")]
+    return [*errors, *scorer.evidence, "cube_flow"]
 
 
 def make_evidence(engine: Engine, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Evidence]:

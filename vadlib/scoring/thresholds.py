@@ -61,6 +61,6 @@ def set_threshold(
 
 
 def count_alarms(anomalous: np.ndarray, rate: float) -> int:
-    """Runs of anomalous frames, bool (frames,) at `rate` frames per second; those less than GAP_SECONDS apart are one."""
+    """Runs of anomalous frames, bool (frames,) at `rate` a second; those less than GAP_SECONDS apart are one."""
     at = np.flatnonzero(anomalous)
     return int(len(at) > 0) + int((np.diff(at) > GAP_SECONDS * rate).sum())
