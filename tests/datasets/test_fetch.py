@@ -160,6 +160,16 @@ def test_a_folder_with_something_in_it_is_left_alone(offer, server, tmp_path):
     assert server.asked == []
 
 
+@pytest.mark.parametrize("name", [".mini.fetch/notes.txt", ".mini.fetch/unpacked/notes.txt", ".mini.fetch/mini.tar.gz"])
+def test_somebody_elses_files_where_it_would_work_are_left_alone(offer, server, tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(VadError, match=r"\.mini\.fetch: already there, and not what this tool made"):
+        fetch("mini", tmp_path / "mini")
+    assert _files(tmp_path) == {name: b"mine"}
+    assert server.asked == []
+
+
 def test_a_cut_connection_is_resumed_where_it_broke(offer, server, tmp_path):
     server.faults = [100, 50]
     fetch("mini", tmp_path / "mini")

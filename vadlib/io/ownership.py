@@ -299,8 +299,10 @@ def _tidy(folder: Path) -> None:
     if SCRATCH.name in folder.parts:
         return
     ledger, aside = folder / LEDGER, folder / f"{LEDGER}.partial"
-    entries = _entries(folder)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, VadError):
+        begin(aside)
+        entries = _entries(folder)
+        del entries[aside.name]
         if not entries:
             ledger.unlink()
             return
