@@ -33,7 +33,7 @@ from vadlib.io.files import write_text
 from vadlib.pipeline import package
 from vadlib.pipeline.mapping import map_clips, scratch_folder
 from vadlib.scoring import model_folder
-from vadlib.scoring.model_folder import Threshold
+from vadlib.scoring.thresholds import Threshold
 
 LEDGER = ".vadlib"
 CLIPS = [Clip(name, "training", "", 1, 4, 4) for name in ("01", "02")]

@@ -27,18 +27,15 @@ from vadlib.clips import (
 )
 from vadlib.errors import VadError
 from vadlib.footage.annotate import AnnotatedVideo
-from vadlib.footage.stream import ScoredFrame, Scorer, score_frames
+from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
 from vadlib.io.ownership import begin, check, check_apart, discard, is_made, is_own, own, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
 from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
 from vadlib.report.inspection import TopMoments, inspect_cubes
-from vadlib.scoring.model_folder import Threshold
+from vadlib.scoring.thresholds import GAP_SECONDS, Threshold
 
-GAP_SECONDS = 1.0
-"""Anomalous frames less than this apart are one segment: scores near the threshold would make dozens of it."""
-
-FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2")
+FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2", "track", "reason")
 RESULTS = ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet")
 SEGMENT_COLUMNS = ("start_s", "end_s", "first_frame", "last_frame", "peak_score", "peak_frame")
 
@@ -132,7 +129,13 @@ def is_single(arguments: Sequence[Path]) -> bool:
 
 
 def score_footage(
-    footage: Footage, scorer: Scorer, threshold: Threshold, output: Path, *, fps: float = 25.0, parquet: bool = False
+    footage: Footage,
+    scorer: FootageScorer,
+    threshold: Threshold,
+    output: Path,
+    *,
+    fps: float = 25.0,
+    parquet: bool = False,
 ) -> Counter[str]:
     """Score one clip in one pass and leave, in the folder `output`, what was found.
 
@@ -187,7 +190,7 @@ def score_footage(
         settle(*grown)
     if parquet:
         others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
-        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_()}
+        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_(), "reason": pa.string()}
         with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
             write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
     return found.counts
@@ -214,8 +217,9 @@ def _row(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
     """A frame's FRAME_COLUMNS."""
     time, boxes, top = round(frame.time, 6), len(frame.boxes), frame.top
     if top is None:
-        return frame.number, time, None, anomalous, boxes, *[None] * 4
-    return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist()
+        return frame.number, time, None, anomalous, boxes, *[None] * 6
+    why = f'"{frame.reason}"' if anomalous else None
+    return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist(), int(frame.tracks[top]), why
 
 
 class _Segments(_Rows):
@@ -264,14 +268,14 @@ class _Findings:
         self.counts["frames without boxes"] += frame.top is None
         self._top.offer(self._name, frame.number, frame.score, lambda: _kept(frame))
 
-    def report(self, title: str, scorer: Scorer, threshold: Threshold) -> Report:
+    def report(self, title: str, scorer: FootageScorer, threshold: Threshold) -> Report:
         self._top.end_clip()
         moments = self._top.moments()
-        settings, engine, views = scorer.settings, scorer.engine, []
+        settings, engine, views = scorer.scorer.settings, scorer.scorer.engine, []
         if moments:
             raw, flow = (np.stack([moment.held[kind] for moment in moments]) for kind in ("raw", "flow"))
             views = inspect_cubes(
-                scorer.networks, engine.cubes(raw), engine.flows(flow), [m.held["centre"] for m in moments],
+                scorer.scorer.networks, engine.cubes(raw), engine.flows(flow), [m.held["centre"] for m in moments],
                 settings.eta[0], settings.model.p, settings.perturbation_loss, engine,
             )  # fmt: skip
         clip = ReportClip(
@@ -282,7 +286,15 @@ class _Findings:
             clips=[clip],
             threshold=threshold.value,
             anomalies=[
-                Anomaly(self._name, moment.frame, moment.score, moment.held["box"], moment.held["picture"], view)
+                Anomaly(
+                    self._name,
+                    moment.frame,
+                    moment.score,
+                    moment.held["box"],
+                    moment.held["picture"],
+                    view,
+                    moment.held["reason"],
+                )
                 for moment, view in zip(moments, views, strict=True)
             ],
             eta=settings.eta[0],
@@ -300,4 +312,5 @@ def _kept(frame: ScoredFrame) -> dict[str, Any]:
         "raw": frame.raw[frame.top].copy(),
         "flow": frame.flow[frame.top].copy(),
         "centre": frame.centre,
+        "reason": frame.reason,
     }

@@ -1,5 +1,6 @@
 """Learn from a folder of normal videos by the very stages of the pipeline, without data set or DVC."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ from vadlib.errors import VadError
 from vadlib.footage.score import is_result
 from vadlib.io.files import copy, sha256, write_text
 from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle
-from vadlib.pipeline import build, detect, fit_scores, flow, package, train
+from vadlib.pipeline import build, calibrate, detect, fit_scores, flow, package, train
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.scorers import load_calibration
 from vadlib.scoring.model_folder import with_yolo
+from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import ComputeSettings, DatasetSettings
 
 
@@ -82,9 +85,21 @@ def train_on_footage(
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
     counts["cubes"] = sum(len(places.shard(clip, "raw")) for clip in clips)
+    threshold = load_calibration(places).thresholds["best"]
+    if not threshold.is_sure:
+        print(f"warning: {too_short(threshold)}", file=sys.stderr)
     publish(work / "package", output, copied=True)
     remove_own(work)
     return counts
+
+
+def too_short(threshold: Threshold) -> str:
+    """What to say of a threshold that was set on too little footage."""
+    return (
+        f"of the footage {threshold.frames:,} frames were held back to set the threshold, and to promise that "
+        f"{100 * threshold.promised:g} % of normal frames are above it takes about {threshold.wanted:,}: five times as "
+        f"many in all. Until then expect more false alarms, and set --threshold by what you see"
+    )
 
 
 def normal_clips(folder: Path) -> list[Path]:
@@ -112,5 +127,10 @@ _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("build_flow", lambda s: [], lambda p, s, c: build.build_cubes(p, "flow", s, c)),
     ("train_raw", lambda s: [s.model, s.training], lambda p, s, c: train.train_model(p, "raw", s, c)),
     ("train_flow", lambda s: [], lambda p, s, c: train.train_model(p, "flow", s, c)),
-    ("fit_scores", lambda s: [], fit_scores.fit_error_statistics),
+    ("fit_scores", lambda s: [], fit_scores.fit_scores),
+    (
+        "calibrate",
+        lambda s: [s.eta, s.perturbation_loss, s.best, s.paper, s.false_alarms],
+        calibrate.calibrate,
+    ),
 ]
