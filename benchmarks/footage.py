@@ -17,7 +17,7 @@ from vadlib.boxes.detect import detect_clip
 from vadlib.boxes.registry import make_detector
 from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
-from vadlib.cubes.shards import ShardWriter, flow_steps
+from vadlib.cubes.shards import ShardWriter
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import flow_of_clip
 from vadlib.flow.registry import make_estimator
@@ -37,6 +37,7 @@ from vadlib.settings import (
     StreetSettings,
     load_dataset,
 )
+from vadlib.units import to_steps
 
 CLIPS = 4  # of each split
 FRAMES = 150  # of each clip, 320x224 px
@@ -133,7 +134,7 @@ def end_to_end_work(places: Places, settings: DatasetSettings) -> tuple[Work, Wo
         flow = cubes_of_clip(flow_of_clip(clip, frames, estimator), boxes, settings.cube)
         for r, f in zip(raw, flow, strict=True):
             if len(r.boxes):
-                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(flow_steps(f.cubes))))
+                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(to_steps(f.cubes, ""))))
                 perturbed_scores(literal["raw"], literal["flow"], cubes, flows, settings.eta[0], settings.model.p)
         return len(frames)
 

@@ -30,7 +30,6 @@ from vadlib.boxes.table import MOTION
 from vadlib.cli.commands import run
 from vadlib.clips import Clip, read_frames
 from vadlib.cubes.cut import window
-from vadlib.cubes.shards import FLOW_STEPS_PER_PIXEL
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last
 from vadlib.flow.storage import open_flow
@@ -43,6 +42,7 @@ from vadlib.report.inspection import CubeView, inspect_cubes
 from vadlib.report.pictures import flow_picture, flow_wheel, map_picture, patch_picture, perturbation_picture
 from vadlib.scoring.perturbation import reconstruction_errors
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, load_dataset
+from vadlib.units import FLOW_STEPS
 
 DATASET = "synthetic"
 CLIP = "03"  # the testing clip that is followed
@@ -297,7 +297,7 @@ def draw_cubes(story: Story) -> plt.Figure:
     for line, (name, row) in zip(grid, story.shown.items(), strict=True):
         raw, _ = cube_of(story, row, "raw")
         steps, _ = cube_of(story, row, "flow")
-        field = steps[0] / FLOW_STEPS_PER_PIXEL
+        field = steps[0] / FLOW_STEPS
         longest = max(float(np.hypot(*np.moveaxis(field, -1, 0)).max()), 1.0)
         numbers = window(int(row["frame"]), story.clip.frames, story.settings.cube.context)
         for blank in (line[0], line[length + 1]):

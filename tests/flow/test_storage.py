@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vadlib.errors import VadError
-from vadlib.flow.storage import MAX_ERROR, FlowWriter, open_flow, read_flow
+from vadlib.flow.storage import FlowWriter, open_flow, read_flow
+from vadlib.units import MAX_ERROR
 
 MADE_BY = "`dvc repro flow@mine`"
 

@@ -18,17 +18,10 @@ import numpy as np
 from vadlib.errors import VadError
 from vadlib.io.files import missing, written_hdf5
 from vadlib.settings import Branch
+from vadlib.units import CHANNELS
 
-FLOW_STEPS_PER_PIXEL = 32
-CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
 DTYPES: dict[Branch, type] = {"raw": np.uint8, "flow": np.int16}
 BLOCK = 32  # cubes in an HDF5 chunk: the unit that is read and shuffled
-
-
-def flow_steps(flow: np.ndarray) -> np.ndarray:
-    """Flow in px per frame as int16 steps of 1/32 px, rounded to the nearest and kept within +-1023 px."""
-    limit = np.iinfo(np.int16).max
-    return np.rint(flow * FLOW_STEPS_PER_PIXEL).clip(-limit, limit).astype(np.int16)
 
 
 class ShardWriter(AbstractContextManager["ShardWriter"]):

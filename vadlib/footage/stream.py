@@ -18,15 +18,15 @@ from vadlib.boxes.registry import make_detector
 from vadlib.boxes.table import DetectFrames
 from vadlib.clips import Clip
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
-from vadlib.cubes.shards import Batch, flow_steps
+from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.registry import make_estimator
-from vadlib.flow.storage import to_pixels, to_steps
 from vadlib.pipeline.score import batch_errors
 from vadlib.scoring.model_folder import Package, for_new_footage
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import Branch, ComputeSettings, DatasetSettings
+from vadlib.units import to_pixels, to_steps
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def score_frames(scorer: Scorer, clip: Clip, frames: Iterable[tuple[float, np.nd
         return anomaly_scores(errors[settings.eta[0]], scorer.statistics, settings.weights)
 
     for (time, image), raw, flow in zip(shown, raw_cubes, flow_cubes, strict=True):
-        of_flow = flow_steps(flow.cubes)
+        of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
         waiting.append((time, image, raw, of_flow))
         unscored.append(Batch(raw.cubes, of_flow))
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:

@@ -6,8 +6,9 @@ Each maps cubes (B, L, 3, H, W) in [0, 1] to (B, L, C', H, W), as STATE does.
 import torch
 from torch import Tensor, nn
 
-from vadlib.models.state import OUTPUT_CHANNELS, Decoder, Encoder, check_cubes
+from vadlib.models.state import Decoder, Encoder, check_cubes
 from vadlib.settings import BaselineSettings, Branch
+from vadlib.units import CHANNELS
 
 
 class ConvAutoencoder(nn.Module):
@@ -16,7 +17,7 @@ class ConvAutoencoder(nn.Module):
     def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         self.encoder = Encoder(model.widths, inputs=3 * length)
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch] * length)
+        self.decoder = Decoder(model.widths, CHANNELS[branch] * length)
 
     def forward(self, cubes: Tensor) -> Tensor:
         check_cubes(cubes)
@@ -31,7 +32,7 @@ class ConvLSTMAutoencoder(nn.Module):
         width = model.widths[-1]
         self.encoder = Encoder(model.widths)
         self.gates = nn.Conv2d(2 * width, 4 * width, 3, padding=1)  # of (input, hidden state)
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch])
+        self.decoder = Decoder(model.widths, CHANNELS[branch])
 
     def forward(self, cubes: Tensor) -> Tensor:
         check_cubes(cubes)
@@ -53,7 +54,7 @@ class UNet(nn.Module):
     def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         self.encoder = Encoder(model.widths, inputs=3 * length)
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch] * length, skips=True)
+        self.decoder = Decoder(model.widths, CHANNELS[branch] * length, skips=True)
 
     def forward(self, cubes: Tensor) -> Tensor:
         check_cubes(cubes)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vadlib.settings import Branch, StateSettings
-
-OUTPUT_CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
+from vadlib.units import CHANNELS
 
 
 def check_cubes(cubes: Tensor) -> None:
@@ -176,7 +175,7 @@ class State(nn.Module):
         self.positional = nn.ParameterList(
             nn.Parameter(torch.randn(length, width // self.repeats)) for _ in range(tables)
         )
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch])
+        self.decoder = Decoder(model.widths, CHANNELS[branch])
 
     def forward(self, cubes: Tensor) -> Tensor:
         """Reconstruct cubes.
