@@ -31,7 +31,7 @@ def import_checkpoint(
     ] = "shared",
 ) -> Mapping[str, int]:
     """Turn one branch of an authors' checkpoint into this project's safetensors. Both settings hold it exactly."""
-    from vadlib.models.authors import read_authors_checkpoint
+    from vadlib.authors import read_authors_checkpoint
     from vadlib.models.checkpoint import save_model
 
     network, model, length = read_authors_checkpoint(checkpoint, branch, head_input=head_input, positional=positional)
@@ -43,7 +43,7 @@ def check_data(
     dataset: Annotated[str, typer.Argument(help="A data set that params.yaml describes.")],
 ) -> None:
     """Show what of a data set is there and what is missing, with its counts against the known totals."""
-    from vadlib.datasets.check import check_data as check
+    from vadlib.cli.data import check_data as check
     from vadlib.pipeline.places import Places
 
     settings, _ = load_dataset(dataset)

@@ -30,8 +30,9 @@ from vadlib.footage.annotate import AnnotatedVideo
 from vadlib.footage.stream import ScoredFrame, Scorer, score_frames
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
-from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import TopMoments, inspect_cubes
+from vadlib.report.page import write_report
 from vadlib.scoring.model_folder import Threshold
 
 GAP_SECONDS = 1.0

@@ -13,7 +13,7 @@ from vadlib.io.tables import write_csv
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
-from vadlib.pipeline.sets import training_cubes
+from vadlib.pipeline.sets import open_shard, training_cubes
 from vadlib.pipeline.train import trained_network
 from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, model_settings
@@ -52,7 +52,7 @@ def compare_kind(
         used = settings.model_copy(update={"branches": branches, "eta": etas})
         scores: dict[float, list] = {eta: [] for eta in etas}
         for clip in clips:
-            raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+            raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
             found = clip_errors(
                 {b: networks[b] for b in used.weights}, CubeSet([(raw, flow)]), used, compute.score_batch, engine
             )

@@ -16,6 +16,7 @@ from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.mapping import fingerprint, publish, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
+from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import Threshold, write_package
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings
@@ -34,7 +35,7 @@ def package_model(places: Places, output: Path, settings: DatasetSettings, compu
     value, median = (float(np.quantile(scores, q)) for q in (settings.threshold_quantile, 0.5))
     threshold = Threshold(value, median, settings.threshold_quantile, settings.eta[0], len(scores))
     models = {branch: places.model(branch) for branch in BRANCHES}
-    scratch = scratch_folder(output, fingerprint(settings, places.statistics, *models.values()))
+    scratch = scratch_folder(output, fingerprint(__name__, settings, places.statistics, *models.values()))
     made = scratch / "made"
     shutil.rmtree(made)  # of a kill
     write_package(made, settings, models, places.statistics, threshold, places.weights, places.flow_weights)
@@ -57,7 +58,7 @@ def training_scores(
     and the score of a test frame are of one kind. Raises VadError where no training frame has a box.
     """
     clips = places.load_manifest().split("training")
-    shards = [(places.shard(clip, "raw"), places.shard(clip, "flow")) for clip in clips]
+    shards = [(open_shard(places, clip, "raw"), open_shard(places, clip, "flow")) for clip in clips]
     frames = np.concatenate([_rows_of_frames(index, raw) for index, (raw, _) in enumerate(shards)])
     if not len(frames):
         raise VadError(f"{places.cubes('raw')}: no training frame has a box, so there is no threshold")

@@ -19,7 +19,7 @@ def prepare_dataset(places: Places, settings: DatasetSettings, compute: ComputeS
     if settings.source.layout == "synthetic":
         from vadlib.datasets.synthetic.footage import write_footage
 
-        scratch = scratch_folder(places.prepared, fingerprint(settings.source))
+        scratch = scratch_folder(places.prepared, fingerprint(__name__, settings.source))
         write_footage(settings.source.street, scratch / "made" / "footage", workers=compute.workers)
         publish(scratch / "made", places.prepared)
         shutil.rmtree(scratch)

@@ -17,6 +17,7 @@ from vadlib.io.tables import read_table, write_table
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.mapping import fingerprint, map_clips, publish
 from vadlib.pipeline.places import BOX, Places
+from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
 from vadlib.settings import Branch, ComputeSettings, DatasetSettings
@@ -49,7 +50,7 @@ def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSetti
         clips,
         places.scores,
         suffix=".parquet",
-        fingerprint=fingerprint(identity, str(engine), *files),
+        fingerprint=fingerprint(__name__, identity, str(engine), *files),
         workers=1,
         label=f"score {places.name}",
         finish=partial(_tables_of_etas, places, clips, settings.eta),
@@ -76,7 +77,7 @@ def _score_clip(
     path: Path,
 ) -> dict[str, int]:
 
-    raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+    raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     errors = clip_errors(networks, CubeSet([(raw, flow)]), settings, size, engine)
     boxes = pd.DataFrame(raw.read("boxes"), columns=BOX)
     boxes.insert(0, "frame", raw.read("frame"))
