@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from tests import layouts
 from tests.layouts import Truth
+from vadlib.io.ownership import LEDGER
 from vadlib.pipeline import build_flow, build_raw, detect, evaluate, fit_scores, flow, package, prepare, score, train
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings
@@ -106,8 +107,8 @@ def until(stage: str) -> list[str]:
 
 
 def artefacts(project: Path) -> dict[str, bytes]:
-    """Every file of the stages, by its path."""
-    files = [p for top in ("work", "metrics") for p in (project / top).rglob("*") if p.is_file()]
+    """Every file of the stages, by its path; not the ledgers, which grow with what was tried."""
+    files = [p for top in ("work", "metrics") for p in (project / top).rglob("*") if p.is_file() and p.name != LEDGER]
     return {path.relative_to(project).as_posix(): path.read_bytes() for path in sorted(files)}
 
 
@@ -116,7 +117,7 @@ def leftovers(project: Path) -> list[str]:
     found = [p for p in project.rglob("*") if p.name.endswith(".partial")]
     outputs = {Path(output).relative_to("work/mini").parts[0] for output in OUTPUTS.values() if "work" in output}
     work = project / "work/mini"
-    found += [p for p in (work.iterdir() if work.is_dir() else ()) if p.name not in outputs]
+    found += [p for p in (work.iterdir() if work.is_dir() else ()) if p.name not in {*outputs, LEDGER}]
     return sorted(p.relative_to(project).as_posix() for p in found)
 
 

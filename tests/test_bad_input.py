@@ -405,12 +405,12 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing(project, stage, monkeypatc
 
 @pytest.fixture
 def small_disk(project):
-    """A file system of 1 MiB, empty, at `disk` in the project."""
+    """A file system of 2 MiB, empty, at `disk` in the project."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs root on Linux, to mount a small disk")
     disk = project / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     yield disk

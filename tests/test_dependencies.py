@@ -42,34 +42,27 @@ LAYERS = (
 
 # What is still to be moved out of stages: (module, stage that it imports). Nothing may be added.
 STAGES_IMPORTED = {
-    ("vadlib/footage/stream.py", "vadlib/pipeline/score.py"),
     ("vadlib/pipeline/compare.py", "vadlib/pipeline/fit_scores.py"),
-    ("vadlib/pipeline/compare.py", "vadlib/pipeline/score.py"),
     ("vadlib/pipeline/compare.py", "vadlib/pipeline/train.py"),
-    ("vadlib/pipeline/package.py", "vadlib/pipeline/fit_scores.py"),
-    ("vadlib/pipeline/package.py", "vadlib/pipeline/score.py"),
-    ("vadlib/pipeline/report.py", "vadlib/pipeline/fit_scores.py"),
-    ("vadlib/pipeline/score.py", "vadlib/pipeline/fit_scores.py"),
 }
 
 # `vad train` runs the stages on a user's own footage: it lies above them.
 RUNS_STAGES = "vadlib/footage/train.py"
 
 # A line changed in a file, and the stages that are then run again; those after them are if what these leave differs.
+SCORING = {"fit_scores", "calibrate", "score", "package", "evaluate", "report", "compare"}
 EDITS = {
-    "vadlib/models/state.py": {"train_raw", "train_flow", "fit_scores", "score", "package", "report", "compare"},
-    "vadlib/engine/engine.py": {"train_raw", "train_flow", "fit_scores", "score", "package", "report", "compare"},
-    "vadlib/scoring/perturbation.py": {"fit_scores", "score", "package", "report", "compare"},
-    "vadlib/cubes/shards.py": {
-        "build_raw", "build_flow", "train_raw", "train_flow", "fit_scores", "score", "package", "report", "compare",
-    },
+    "vadlib/models/state.py": {"train_raw", "train_flow", *SCORING},
+    "vadlib/engine/engine.py": {"train_raw", "train_flow", *SCORING},
+    "vadlib/scoring/perturbation.py": SCORING,
+    "vadlib/cubes/shards.py": {"build_raw", "build_flow", "train_raw", "train_flow", *SCORING},
     "vadlib/boxes/rules.py": {"detect"},
     "vadlib/flow/storage.py": {"flow", "build_flow"},
     "vadlib/report/page.html.j2": {"report"},
     "vadlib/fetch.py": set(),
     "vadlib/evaluation/regions.py": {"evaluate"},
     "vadlib/cli/main.py": set(),
-}  # fmt: skip
+}
 
 
 @cache

@@ -27,6 +27,7 @@ from vadlib.errors import VadError
 
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
+EvidenceName = Literal["raw", "flow", "speed", "looks", "place"]
 SPLITS = ("training", "testing")
 
 
@@ -309,6 +310,49 @@ ModelSettings = Annotated[
 ]
 
 
+class ScoreSettings(Settings):
+    """One way from what is measured of each cube to the score of its frame. The defaults are those of `best`."""
+
+    evidence: Annotated[tuple[EvidenceName, ...], BeforeValidator(_tuple)] = setting(
+        ("raw", "flow", "speed", "looks"),
+        "what is added up: the networks' errors `raw` and `flow`, `speed`, `looks`, `place`",
+    )
+    error: Literal["norm", "median"] = setting(
+        "median",
+        "a network's error: `norm`, the paper's |.|_p^p over the cube; `median` over its frames of the mean length of "
+        "the difference, which one odd frame or a few odd pixels do not decide",
+    )
+    calibration: Literal["z", "log_z", "tail"] = setting(
+        "tail",
+        "how unlike measurements become comparable: `z` standardises (paper), `log_z` standardises logarithms, `tail` "
+        "is -log p of held-out normal footage",
+    )
+    w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
+    w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
+    track_before: int = setting(
+        16, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
+    )
+    track_after: int = setting(0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000)
+    top: int = setting(1, "a frame's score is the mean of its so many highest objects", source="paper eq. (3)", ge=1)
+
+    @model_validator(mode="after")
+    def _something_scores(self) -> "ScoreSettings":
+        if len(set(self.evidence)) != len(self.evidence) or not any(self.weights.values()):
+            raise ValueError("`evidence` needs one kind or more, none twice, that has a weight")
+        return self
+
+    @property
+    def weights(self) -> dict[EvidenceName, float]:
+        """The weight of each evidence in use."""
+        return {name: {"raw": self.w_raw, "flow": self.w_flow}.get(name, 1.0) for name in self.evidence}
+
+
+PAPER = ScoreSettings(evidence=("raw", "flow"), error="norm", calibration="z", track_before=0)
+"""III-E: a weighted sum of standardised errors, the maximum over a frame's cubes."""
+Configuration = Literal["best", "paper"]
+CONFIGURATIONS: tuple[Configuration, ...] = ("best", "paper")
+
+
 class DatasetSettings(Settings):
     """One data set's way through the pipeline; a group for each stage."""
 
@@ -329,26 +373,22 @@ class DatasetSettings(Settings):
         "eq. (2)'s loss over a cube's elements: sum (paper) or mean of each branch (authors)",
         source="paper eq. (2)",
     )
-    branches: Literal["both", "raw", "flow"] = setting(
-        "both", "the branches that perturb and score", source="paper III-E"
+    best: ScoreSettings = ScoreSettings()
+    paper: ScoreSettings = PAPER
+    false_alarms: Annotated[float, Field(gt=0, le=0.1)] = setting(
+        0.01, "the share of normal frames that may be called anomalous: thresholds are set by it", unit="0 to 0.1"
     )
-    w_raw: float = setting(1.0, "w_r, weight of the standardised raw error", source="paper IV-B, ShanghaiTech", ge=0)
-    w_flow: float = setting(1.0, "w_m, weight of the standardised flow error", source="paper IV-B", ge=0)
-    threshold_quantile: Fraction = setting(
-        0.99, "of normal training frames' scores: what scores higher is called anomalous", unit="0 to 1"
-    )
-
-    @model_validator(mode="after")
-    def _something_scores(self) -> "DatasetSettings":
-        if not any(self.weights.values()):
-            raise ValueError("the branches in use have weight 0: set `w_raw` or `w_flow`")
-        return self
 
     @property
-    def weights(self) -> dict[Branch, float]:
-        """The weights of the branches in use, in the order raw, flow."""
-        both: dict[Branch, float] = {"raw": self.w_raw, "flow": self.w_flow}
-        return {branch: w for branch, w in both.items() if self.branches in ("both", branch)}
+    def configurations(self) -> dict[Configuration, ScoreSettings]:
+        """Both ways to score; `best` is what own footage is scored by."""
+        return {"best": self.best, "paper": self.paper}
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The networks that either way to score needs: those that perturb."""
+        used = {*self.best.evidence, *self.paper.evidence}
+        return tuple(branch for branch in BRANCHES if branch in used)
 
 
 class Params(Settings):

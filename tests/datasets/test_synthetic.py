@@ -12,6 +12,7 @@ import pytest
 from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.footage import APPEARANCE, MOTION, Rendered, clip_name, render_clip, write_footage
 from vadlib.datasets.synthetic.street import Canvas, View, lay, scene
+from vadlib.io.ownership import LEDGER
 from vadlib.settings import StreetSettings
 
 SMALL = StreetSettings(size=(192, 128), training_clips=2, testing_clips=3, clip_frames=40, walkers=3)
@@ -30,7 +31,7 @@ def testing_clips() -> list[list[Rendered]]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != LEDGER)
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io.ownership import check
 from vadlib.io.weights import torch_device
 from vadlib.settings import YoloSettings
 
@@ -220,6 +221,7 @@ def _download(weights: Path) -> None:
     advice = f"download it from {RELEASES} and put it there"
     if weights.name not in GITHUB_ASSETS_NAMES:
         raise VadError(f"{weights}: not found; put the weights there, or name a file of {RELEASES}")
+    check(weights)
     weights.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=weights.parent, prefix=".partial-") as folder:
         try:

@@ -32,8 +32,10 @@ def import_checkpoint(
 ) -> Mapping[str, int]:
     """Turn one branch of an authors' checkpoint into this project's safetensors. Both settings hold it exactly."""
     from vadlib.authors import read_authors_checkpoint
+    from vadlib.io.ownership import check
     from vadlib.models.checkpoint import save_model
 
+    check(output)
     network, model, length = read_authors_checkpoint(checkpoint, branch, head_input=head_input, positional=positional)
     save_model(output, network, model, branch, length)
     return {"layers": model.layers, "heads": model.heads, "parameters": sum(p.numel() for p in network.parameters())}
@@ -99,11 +101,17 @@ def score(
     import time
     from dataclasses import replace
 
-    from vadlib.footage.score import find_footage, is_single, listed_paths, score_footage
+    from vadlib.footage.score import apart_from, begin_folder, find_footage, is_single, listed_paths, score_footage
     from vadlib.footage.stream import make_scorer
+    from vadlib.io.ownership import check_apart
     from vadlib.scoring.model_folder import read_package
     from vadlib.settings import ComputeSettings
 
+    named = [path for path in videos if str(path) != "-"]
+    for _ in apart_from(output, named):
+        pass
+    for source in [model, *([] if detector_weights is None else [detector_weights])]:
+        check_apart(output, source)
     package = read_package(model)
     # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
     scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
@@ -111,8 +119,9 @@ def score(
     counts: Counter[str] = Counter()
     started = time.monotonic()
     try:
-        for footage in find_footage(listed_paths(videos)):
+        for footage in find_footage(apart_from(output, listed_paths(videos))):
             folder = output if is_single(videos) else output / footage.name
+            begin_folder(output)
             counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet))
             counts["clips"] += 1
     except KeyboardInterrupt:

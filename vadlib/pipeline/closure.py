@@ -17,6 +17,7 @@ NEUTRAL = {
     "vadlib/settings.py": "DVC has the values, all of which params.yaml spells out",
     "vadlib/cli": "how a command is given, and what it prints",
     "vadlib/io/files.py": "how a file comes to be whole or absent",
+    "vadlib/io/ownership.py": "what may be replaced or removed",
     "vadlib/io/progress.py": "what is seen meanwhile",
     "vadlib/pipeline/mapping.py": "in which order and where clips are worked on",
     "vadlib/pipeline/closure.py": "this list",

@@ -36,6 +36,18 @@ def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Datas
     return CubeSet(shards, max_cubes=training.max_cubes if drawn else None, seed=training.seed, blocks=blocks)
 
 
+def piece_cubes(places: Places, piece: Piece) -> tuple[CubeSet, np.ndarray, np.ndarray]:
+    """A piece's cubes of both branches, and the frame, int32 (N,), and the box, float32 (N, 4), of each."""
+    clip = places.load_manifest().split("training")[piece.clip]
+    raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
+    frame = raw.read("frame")
+    blocks = [(0, start, stop) for _, start, stop in _blocks(piece, frame)]
+    rows = slice(*np.searchsorted(frame, (piece.first, piece.stop)).tolist())
+    boxes = raw.read("boxes", rows)
+    raw.close()
+    return CubeSet([(raw, flow)], blocks=blocks), frame[rows], boxes
+
+
 def _blocks(piece: Piece, frame: np.ndarray) -> Iterator[tuple[int, int, int]]:
     """A piece's cubes as rows of its clip's shard, cut where the shard's chunks are."""
     first, stop = np.searchsorted(frame, (piece.first, piece.stop)).tolist()

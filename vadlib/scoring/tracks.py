@@ -31,7 +31,7 @@ class Track:
     number: int  # from 0, in the order of their beginnings
     box: np.ndarray  # the last one, (4,)
     frame: int  # of the last box
-    scores: deque[tuple[int, float]] = field(default_factory=deque)  # frame and score, those within reach of an average
+    scores: deque[tuple[int, np.ndarray]] = field(default_factory=deque)  # frame, scores (K,); within reach of a mean
 
 
 class Linker:
@@ -75,17 +75,17 @@ class Averaged:
     """A frame whose scores have been averaged along tracks."""
 
     frame: int
-    scores: np.ndarray  # float64 (M,)
+    scores: np.ndarray  # float64 (M, K)
     tracks: np.ndarray  # int64 (M,), number of each box's track
 
 
 def average_along_tracks(
     frames: Iterable[tuple[int, np.ndarray, np.ndarray]], before: int, after: int
 ) -> Iterator[Averaged]:
-    """Average each object's score over its track: over the `before` frames before, its own, and the `after` after.
+    """Average each object's scores over its track: over the `before` frames before, its own, and the `after` after.
 
     Args:
-        frames: of one clip, in order: number, boxes float (M, 4) and scores float (M,).
+        frames: of one clip, in order: number, boxes float (M, 4) and scores float (M, K), each column by itself.
         before, after: frames; `after` = 0 looks at nothing that is still to come, and yields every frame at once.
 
     Yields each frame once the `after` following it have come, or no more come.
@@ -94,7 +94,7 @@ def average_along_tracks(
     waiting: deque[tuple[int, list[Track]]] = deque()
     for frame, boxes, scores in frames:
         tracks = linker.link(frame, boxes)
-        for track, score in zip(tracks, scores.tolist(), strict=True):
+        for track, score in zip(tracks, scores, strict=True):
             track.scores.append((frame, score))
         waiting.append((frame, tracks))
         while waiting and waiting[0][0] + after <= frame:
@@ -104,9 +104,11 @@ def average_along_tracks(
 
 
 def _averaged(frame: int, tracks: list[Track], before: int, after: int) -> Averaged:
-    means = np.empty(len(tracks))
-    for index, track in enumerate(tracks):
+    means = []
+    for track in tracks:
         while track.scores[0][0] < frame - before:
             track.scores.popleft()
-        means[index] = np.mean([score for number, score in track.scores if number <= frame + after])
-    return Averaged(frame, means, np.array([track.number for track in tracks], np.int64))
+        reached = [scores for number, scores in track.scores if number <= frame + after]
+        # One after the other: the same to the bit whatever other columns there are.
+        means.append(sum(reached[1:], start=reached[0]) / len(reached))
+    return Averaged(frame, np.array(means), np.array([track.number for track in tracks], np.int64))
