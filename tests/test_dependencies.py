@@ -18,6 +18,7 @@ from vadlib.pipeline.closure import NEUTRAL, closure, code_digest, imported, is_
 
 # From the bottom up: a module imports those of its own layer, and of layers before it.
 LAYERS = (
+    "version",
     "errors",
     "settings",
     "io",

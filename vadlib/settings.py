@@ -7,6 +7,7 @@ key out, so that `dvc params diff` speaks of all of them.
 
 import inspect
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
@@ -362,6 +363,10 @@ class DatasetSettings(Settings):
     cube: CubeSettings = CubeSettings()
     model: ModelSettings = StateSettings()
     training: TrainingSettings = TrainingSettings()
+    precision: Literal["fp32", "bf16"] | None = setting(
+        None,
+        "of the networks, before `compute.precision`; null: that. fp32 where a result is to be repeated to the byte",
+    )
     eta: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], BeforeValidator(_etas)] = setting(
         (0.002,),
         "perturbation magnitude, eq. (2); of a list the first is the headline",
@@ -455,7 +460,8 @@ def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[DatasetSe
     params = load_params(path)
     if name not in params.dataset:
         raise VadError(f"{path}: no data set {name!r}; there are: {', '.join(sorted(params.dataset))}")
-    return params.dataset[name], params.compute
+    settings, compute = params.dataset[name], params.compute
+    return settings, compute.model_copy(update={"precision": settings.precision or compute.precision})
 
 
 def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
@@ -559,6 +565,8 @@ def _values(annotation: Any) -> tuple[Any, ...]:
     """The values of a setting that is one of a few; () for others."""
     if annotation is bool:
         return ("true", "false")
+    if get_origin(annotation) is UnionType:  # with null
+        return next((found for part in get_args(annotation) if (found := _values(part))), ())
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

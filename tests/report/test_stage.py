@@ -49,7 +49,7 @@ def written(project, monkeypatch) -> list[Report]:
 
 
 def make(**groups):
-    return report.report_scores(Places.of("mini"), settings(**groups), COMPUTE, MODEL, PAGE)
+    return report.report_scores(Places.of("mini"), settings(**groups), COMPUTE, PAGE)
 
 
 def test_the_page_shows_the_scores_of_the_first_eta(written):

@@ -3,7 +3,6 @@
 import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from vadlib.engine.convolution import hasten
 from vadlib.engine.frozen import freeze
+from vadlib.engine.processor import cpu_flags
 from vadlib.errors import VadError
 from vadlib.settings import ComputeSettings
 from vadlib.units import FLOW_STEPS
@@ -65,8 +65,4 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether the processor has bf16 matrix instructions: without them bf16 is emulated and slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:  # not Linux: float32 is right everywhere
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})  # none but on Linux: float32 is right everywhere

@@ -40,6 +40,17 @@ def _typed(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([f.with_type(pa.large_string()) if f.type in text else f for f in table.schema]))
 
 
+def read_metadata(path: Path, made_by: str) -> dict[str, str]:
+    """The metadata that `write_table` was given. Raises VadError as `read_table` does."""
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        raise missing(path, made_by) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise VadError(f"{path}: not a whole table ({error}); make it again with {made_by}") from None
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
 def read_parts(path: Path) -> Iterator[pd.DataFrame]:
     """Yield the parts that `write_table` was given, one at a time."""
     with pq.ParquetFile(path) as file:

@@ -13,6 +13,7 @@ PACKAGE = __name__.partition(".")[0]
 
 NEUTRAL = {
     "vadlib/__init__.py": "what it imports, it imports when it is asked for",
+    "vadlib/version.py": "what is written beside results",
     "vadlib/errors.py": "what an error says",
     "vadlib/settings.py": "DVC has the values, all of which params.yaml spells out",
     "vadlib/cli": "how a command is given, and what it prints",

@@ -15,6 +15,7 @@ from torch import nn
 
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import Engine, make_engine
+from vadlib.engine.provenance import made_with
 from vadlib.errors import VadError
 from vadlib.io import ownership
 from vadlib.io.files import write_json
@@ -37,7 +38,7 @@ def train_model(
     cubes = training_cubes(places, (branch,), settings, drawn=True)
     engine = make_engine(compute)
     network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
-    save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
+    save_model(places.model(branch), network, settings.model, branch, settings.cube.length, made_with(engine))
     steps_an_epoch = math.ceil(len(cubes) / settings.training.batch)
     _write_loss(places, branch, done.losses, steps_an_epoch)
     parameters = sum(p.numel() for p in network.parameters())
