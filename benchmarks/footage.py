@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from vadlib.scoring.scores import Statistics
 
 from benchmarks.literal import perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
@@ -27,7 +28,6 @@ from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
-from vadlib.scoring.scores import Statistics
 from vadlib.settings import (
     BRANCHES,
     ComputeSettings,

@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+from vadlib.scoring.scores import anomaly_scores, frame_scores
 
 from vadlib.cli.main import print_table
 from vadlib.cli.memory import keep_freed_memory
@@ -29,7 +30,6 @@ from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.sets import open_shard, training_cubes
-from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings, load_dataset
 from vadlib.training import make_optimiser, training_step
 

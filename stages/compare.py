@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import environment  # noqa: F401, before all others
 import typer
 
 from vadlib.cli.commands import DatasetName, run

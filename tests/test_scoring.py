@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-
 from vadlib.scoring.scores import Statistics, anomaly_scores, fit_statistics, frame_scores
 
 

@@ -90,14 +90,15 @@ def _branch_weights(path: Path, branch: Branch) -> dict[str, dict[str, Tensor]]:
 
 def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positional: Any) -> StateSettings:
     encoder, attention = weights["encoder"], weights["attention"]
-    widths = tuple(len(encoder[f"{block}.conv.0.bias"]) for block in ("inc.conv", "down1.mpconv.1", "down2.mpconv.1"))
+    blocks = ("inc.conv", "down1.mpconv.1", "down2.mpconv.1")
+    first, second, third = (len(encoder[f"{block}.conv.0.bias"]) for block in blocks)
     found = [re.match(r"encoder\.(\d+)\.attention_heads\.(\d+)\.", name) for name in attention]
     layers = {int(match[1]) for match in found if match}
     heads = {int(match[2]) for match in found if match}
     if not layers:
         raise KeyError("encoder.encoder.0.attention_heads.0")
     return StateSettings(
-        widths=widths,
+        widths=(first, second, third),
         layers=max(layers) + 1,
         heads=max(heads) + 1,
         head_input=head_input,

@@ -531,7 +531,7 @@ def _tables(groups: list[type[Settings]], place: str) -> list[str]:
                 key = f"{name}.<data set>" if name == "dataset" else name
                 below.setdefault(f"{place}.{key}".lstrip("."), inner)
             if field.description:
-                about = field.json_schema_extra
+                about: Any = field.json_schema_extra
                 values = " ".join(f"`{value}`" for value in _values(field.annotation))
                 cells = f"`{name}`", f"`{_plain(field)}`", values or about["unit"], field.description, about["source"]
                 rows.append(f"| {' | '.join(cells)} |")

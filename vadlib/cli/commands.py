@@ -3,7 +3,6 @@
 import functools
 import inspect
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that par
 BranchName = Annotated[Branch, typer.Option("--branch", help="The network the cubes are for.")]
 
 
-def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[..., None]:
+def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..., None]:
     """Make a function a command: errors in one line and exit code 1, tracebacks only with `--debug`.
 
     Counts that the function returns are printed with the time it took and the largest process' peak memory.
@@ -46,7 +45,9 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
             words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
             values = (value for given in options.values() for value in (given if isinstance(given, list) else [given]))
             name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
-            print(f"{name}: {words} in {time.monotonic() - started:.1f} s, peak memory {_peak_mib()} MiB")
+            peak = _peak_mib()
+            memory = "" if peak is None else f", peak memory {peak} MiB"
+            print(f"{name}: {words} in {time.monotonic() - started:.1f} s{memory}")
 
     signature = inspect.signature(function)
     switch = inspect.Parameter(
@@ -61,7 +62,7 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
     return command
 
 
-def run(function: Callable[..., Mapping[str, int] | None]) -> None:
+def run(function: Callable[..., Mapping[str, float] | None]) -> None:
     """Run one function as the whole command line of a script."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=inspect.getdoc(function))(friendly(function))
@@ -78,10 +79,15 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text or 'no message'} (not foreseen; run again with --debug to see where)"
 
 
-def _peak_mib() -> int:
-    """Of this process, or of a finished worker if that took more."""
+def _peak_mib() -> int | None:
+    """Of this process, or of a finished worker if that took more. None on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    if (status := Path("/proc/self/status")).exists():
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
         # Linux begins a process' ru_maxrss with what the process that started it held: `dvc`, say.
-        peaks[0] = int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1])
+        peaks[0] = int(found[1])
     return round(max(peaks) / (1024 if sys.platform != "darwin" else 1024**2))

@@ -1,6 +1,7 @@
 """What of a data set is there, and what is missing."""
 
 from pathlib import Path
+from typing import Any
 
 from vadlib.clips import Manifest
 from vadlib.datasets.registry import index_clips
@@ -8,13 +9,13 @@ from vadlib.errors import VadError
 from vadlib.settings import SPLITS, SourceSettings
 
 
-def describe(manifest: Manifest) -> list[dict[str, str | int | None]]:
+def describe(manifest: Manifest) -> list[dict[str, Any]]:
     """What a manifest counts: a row for each split. `anomalous` is None where a clip is unlabelled."""
     rows = []
     for split in SPLITS:
         clips = manifest.split(split)
-        labels = [clip.labels() for clip in clips]
-        unlabelled = any(label is None for label in labels)
+        labels = [found for clip in clips if (found := clip.labels()) is not None]
+        unlabelled = len(labels) < len(clips)
         rows.append(
             {
                 "split": split,
@@ -28,7 +29,7 @@ def describe(manifest: Manifest) -> list[dict[str, str | int | None]]:
     return rows
 
 
-def check_data(name: str, source: SourceSettings, folder: Path, root: Path) -> list[dict[str, str | int | None]]:
+def check_data(name: str, source: SourceSettings, folder: Path, root: Path) -> list[dict[str, Any]]:
     """What of a data set is there: the rows of `describe`, with its name, known totals, and a `state`.
 
     `state` is `complete`, or says what is wrong, in one line; where nothing can be counted there is one row.

@@ -10,6 +10,7 @@ import typer
 from vadlib.cli.commands import DatasetName, friendly
 from vadlib.errors import VadError
 from vadlib.settings import Branch, load_dataset, reference
+from vadlib.version import __version__
 
 app = typer.Typer(
     help="Video anomaly detection by object-level reconstruction. The pipeline itself is run by `dvc repro`.",
@@ -17,6 +18,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(f"vadlib {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def import_checkpoint(
@@ -96,7 +113,7 @@ def score(
     detector_weights: YoloWeights = None,
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
-) -> Mapping[str, int]:
+) -> Mapping[str, float]:
     """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each."""
     import time
     from dataclasses import replace

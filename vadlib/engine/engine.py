@@ -38,12 +38,15 @@ class Engine:
     def for_training(self, model: nn.Module) -> nn.Module:
         """The model itself, moved to the device, channels last (convolutions are fastest that way), its convolutions in
         place exchanged for fast ones of the same parameters."""
-        return hasten(model.to(self.device, memory_format=torch.channels_last)).train()
+        return hasten(self._laid_out(model)).train()
 
     def for_scoring(self, model: nn.Module) -> nn.Module:
         """A copy for inference: weights frozen, BatchNorm folded into the convolutions before it, channels last."""
-        model = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
-        return freeze(model, self.dtype)
+        return freeze(self._laid_out(copy.deepcopy(model)), self.dtype)
+
+    def _laid_out(self, model: nn.Module) -> nn.Module:
+        """The model itself, moved to the device, channels last."""
+        return model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # it is there
 
 
 def make_engine(compute: ComputeSettings) -> Engine:

@@ -33,7 +33,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())
-        ownership.note(path, ownership.identity(aside))
+        made = ownership.identity(aside)
+        assert made is not None  # no link, and no device
+        ownership.note(path, made)
         aside.replace(path)
         ownership.settle(aside)
     except BaseException as error:

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -164,8 +164,8 @@ def _run(pickled: bytes, path: Path) -> Any:
         pop(len(items) + 1)
         return items[::-1]
 
-    for opcode, argument, _ in pickletools.genops(pickled):
-        name = opcode.name
+    for opcode, given, _ in pickletools.genops(pickled):
+        name, argument = opcode.name, cast(Any, given)
         if name in _PUSH:
             stack.append(_CONSTANTS.get(name, argument))
         elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
@@ -249,6 +249,6 @@ def _element(item: Any, name: str) -> np.ndarray:
     if not isinstance(item.data, bytes) or not re.fullmatch(r"[fiu][1248]|b1", item.dtype.code):
         raise VadError(f"{name}: expected an array of numbers, found dtype {item.dtype.code!a:.40}")
     if item.made is None:
-        dtype = np.dtype(item.dtype.code).newbyteorder(item.dtype.order)
+        dtype = np.dtype(item.dtype.code).newbyteorder(cast(Any, item.dtype.order))
         item.made = _numbers(item.data, dtype, item.shape, item.fortran, name)
     return item.made

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterato
     is left in the end; of a resumed training those `before` come first. DVCLive sends nothing, unless DVC is configured
     with a token of DVC Studio. It begins by clearing the folder: where that is not this tool's, there is no view.
     """
-    if folder is None:
+    if folder is None or find_spec("dvclive") is None:  # of `vadlib[pipeline]`
         yield lambda losses: None
         return
     from dvclive import Live

@@ -172,7 +172,7 @@ def _highest(clip: ReportClip) -> float | None:
 
 def _charts(clips: Sequence[ReportClip]) -> tuple[dict[str, Any] | None, dict[str, Any] | None, str]:
     """ROC and histograms of all frames pooled; nothing where only one class is there, or no frame has a score."""
-    labels = [clip.labels for clip in clips]
+    labels = [clip.labels for clip in clips if clip.labels is not None]
     scores = [clip.scores for clip in clips]
     pooled, values = np.concatenate(labels), np.concatenate(scores)
     scored = values[~np.isnan(values)]
@@ -317,7 +317,7 @@ def _share(chosen: np.ndarray) -> dict[str, Any]:
 
 def _macro_note(report: Report, labelled: Sequence[ReportClip]) -> str:
     """Why clips have no AUROC."""
-    one_class = sum(clip.labels.all() or not clip.labels.any() for clip in labelled)
+    one_class = sum(clip.labels is not None and len(np.unique(clip.labels)) < 2 for clip in labelled)
     notes = []
     if report.threshold is not None:
         notes.append(f"above: share of frames above the threshold{';' if labelled else '.'}")
