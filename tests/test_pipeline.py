@@ -458,7 +458,7 @@ def test_a_changed_frame_never_meets_what_a_killed_run_left(copied, monkeypatch)
 
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, monkeypatch, branch):
-    often = settings(training={"epochs": 1, "batch": 8, "checkpoint_seconds": 1e-9})
+    often = settings(training={"epochs": 1, "checkpoint_seconds": 1e-9})
     run_stages(often, [f"train_{branch}"])
     whole = artefacts(copied)
     real, kept = train.save_state, []
@@ -482,7 +482,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, mo
 
 
 def test_the_live_curve_is_the_curve_that_is_left_and_a_killed_training_goes_on_with_it(copied, monkeypatch):
-    often = settings(training={"epochs": 3, "batch": 8, "checkpoint_seconds": 1e-9})
+    often = settings(training={"epochs": 3, "checkpoint_seconds": 1e-9})
     places, live = Places.of("mini"), Path("dvclive/mini/raw")
     train.train_model(places, "raw", often, COMPUTE, live=live)
     left = pd.read_csv("metrics/mini/loss_raw.csv")
@@ -521,7 +521,7 @@ def test_the_live_curve_of_a_long_training_has_a_thousand_points_at_most(tmp_pat
 
 
 def test_a_training_whose_model_cannot_be_saved_is_not_lost(copied, finished, monkeypatch):
-    often = settings(training={"epochs": 1, "batch": 8, "checkpoint_seconds": 1e-9})
+    often = settings(training={"epochs": 1, "checkpoint_seconds": 1e-9})
 
     def full(*args):
         raise Killed

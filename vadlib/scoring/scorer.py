@@ -41,26 +41,28 @@ class Scorer:
     statistics: Mapping[Branch, Statistics] = field(default_factory=dict)
     calibration: Calibration = Calibration({}, {})
 
-    def measure(self, cubes: Batch, etas: Sequence[float]) -> dict[float, Values]:
-        """All that can be measured of a batch of cubes, perturbed with each eta."""
+    def measure(self, cubes: Batch, etas: Sequence[float], *, seen: bool = False) -> dict[float, Values]:
+        """All that can be measured of a batch of cubes, perturbed with each eta. `seen`: they were trained on."""
         settings, engine = self.settings, self.engine
         errors = perturbed_errors(
             self.networks, engine.cubes(cubes.raw), engine.flows(cubes.flow), etas,
             settings.model.p, settings.perturbation_loss, engine,
         )  # fmt: skip
-        same = {name: kind.measure(cubes) for name, kind in self.evidence.items()}
+        same = {name: kind.measure(cubes, seen) for name, kind in self.evidence.items()}
         same["cube_flow"] = mean_length(cubes.flow)
         return {
             eta: {name: error.cpu().numpy() for name, error in of_eta.items()} | same for eta, of_eta in errors.items()
         }
 
-    def measure_all(self, cubes: CubeSet, etas: Sequence[float], size: int) -> dict[float, Values]:
+    def measure_all(
+        self, cubes: CubeSet, etas: Sequence[float], size: int, *, seen: bool = False
+    ) -> dict[float, Values]:
         """Of every cube of a set, in order, in batches of `size`."""
         # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
         found: dict[float, Values] = {eta: {} for eta in etas}
         done = 0
         for batch in cubes.in_order(size):
-            for eta, values in self.measure(batch, etas).items():
+            for eta, values in self.measure(batch, etas, seen=seen).items():
                 for name, part in values.items():
                     whole = found[eta].setdefault(name, np.empty(len(cubes), np.float32))
                     whole[done : done + len(part)] = part

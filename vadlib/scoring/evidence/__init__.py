@@ -19,8 +19,9 @@ class Evidence(Protocol):
     def fit(self, sample: Batch) -> None:
         """Take some more of the cubes that were trained on, an even sample of them, as what is normal."""
 
-    def measure(self, cubes: Batch) -> np.ndarray:
-        """float32 (B,), 0 and more: of each cube by itself, whatever it is measured with."""
+    def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
+        """float32 (B,), 0 and more: of each cube by itself, whatever it is measured with. `seen`: these are cubes that
+        were trained on, and none may be found like itself."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What was learned, to be kept."""
