@@ -33,7 +33,7 @@ def fitted_scorer(places: Places, settings: DatasetSettings, engine: Engine) -> 
     """The scorer that stage `fit_scores` leaves: everything but the calibration."""
     made_by = places.made_by("fit_scores")
     statistics = statistics_from(read_json(places.statistics, made_by), settings.branches, places.statistics, made_by)
-    evidence = make_evidence(engine, load_arrays(places.evidence, made_by))
+    evidence = make_evidence(engine, load_arrays(places.evidence, made_by), places.evidence)
     return Scorer(settings, scoring_networks(places, settings, engine), evidence, engine, statistics)
 
 

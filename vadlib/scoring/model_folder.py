@@ -63,7 +63,7 @@ class Package:
         return Scorer(
             self.settings,
             {branch: engine.for_scoring(network) for branch, network in self.networks.items()},
-            make_evidence(engine, self.evidence),
+            make_evidence(engine, self.evidence, self.folder / "evidence.safetensors"),
             engine,
             self.statistics,
             self.calibration,

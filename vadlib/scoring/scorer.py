@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from vadlib.cubes.shards import Batch, CubeSet
 from vadlib.engine.engine import Engine
+from vadlib.errors import VadError
 from vadlib.scoring.calibration import Normal, Statistics, standardised
 from vadlib.scoring.evidence import EVIDENCE, Evidence
 from vadlib.scoring.evidence.speed import mean_length
@@ -130,15 +132,23 @@ def value_names(scorer: Scorer) -> list[str]:
     return [*errors, *scorer.evidence, "cube_flow"]
 
 
-def make_evidence(engine: Engine, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Evidence]:
-    """Every kind of evidence beside the networks: fitted, from what `arrays_of` gave, or to be fitted."""
-    return {
-        name: make(
-            engine,
-            {key.partition(".")[2]: array for key, array in (arrays or {}).items() if key.startswith(f"{name}.")},
-        )
-        for name, make in EVIDENCE.items()
-    }
+def make_evidence(
+    engine: Engine, arrays: Mapping[str, np.ndarray] | None = None, kept_in: Path | None = None
+) -> dict[str, Evidence]:
+    """Every kind of evidence beside the networks: to be fitted, or fitted, from what `arrays_of` gave.
+
+    Raises VadError, naming the file they were kept in, where the arrays are not those of each kind.
+    """
+    found = {}
+    for name, make in EVIDENCE.items():
+        own = None
+        if arrays is not None:
+            own = {key.partition(".")[2]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
+        try:
+            found[name] = make(engine, own)
+        except ValueError as error:
+            raise VadError(f"{kept_in}: damaged ({name}.{error}); train again, or copy it again") from None
+    return found
 
 
 def arrays_of(evidence: Mapping[str, Evidence]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@
 together, in `vadlib.scoring.perturbation`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -27,30 +27,31 @@ class Evidence(Protocol):
         """What was learned, to be kept."""
 
 
-def _speed(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+def _speed(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.speed import Speed
 
     return Speed()
 
 
-def _looks(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+def _looks(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.looks import Looks
 
     return Looks(engine, arrays)
 
 
-def _place(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+def _place(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.place import Place
 
     return Place(arrays)
 
 
-EVIDENCE: dict[str, Callable[[Engine, dict[str, np.ndarray]], Evidence]] = {
+EVIDENCE: dict[str, Callable[[Engine, Mapping[str, np.ndarray] | None], Evidence]] = {
     "speed": _speed,
     "looks": _looks,
     "place": _place,
 }
-"""Each kind by its name in the settings, made with what an earlier one has learned, or with nothing."""
+"""Each kind by its name in the settings, made with what an earlier one has learned, or with None. Raises
+ValueError where that is not what it keeps."""
 
 SAMPLE = 4096
 """Training cubes at most that are kept as what is normal, evenly spaced: memory does not grow with footage."""

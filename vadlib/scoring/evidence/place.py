@@ -1,8 +1,11 @@
 """Place: whether an object of this size was ever where this one stands."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from vadlib.cubes.shards import Batch
+from vadlib.io.arrays import rows_of
 
 NEIGHBOURS = 3
 """Of the nearest one alone a single odd detection would make a place normal."""
@@ -16,8 +19,8 @@ class Place:
     shape stand for it.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self._parts = [arrays["places"]] if arrays else []
+    def __init__(self, arrays: Mapping[str, np.ndarray] | None) -> None:
+        self._parts = [] if arrays is None else [rows_of(arrays, "places", 4)]
 
     def fit(self, sample: Batch) -> None:
         self._parts = [np.concatenate([*self._parts, places(sample.boxes)])]
