@@ -27,7 +27,7 @@ def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
 
     A clip is one piece unless it is longer than an eighth of all footage, in which case it is cut into equal ones. Of
     what is trained on, the `gap` frames next to a piece held out are left out, however short the pieces: no cube then
-    shows frames of both. Footage so short that nothing would be left to train on is trained on whole.
+    shows frames of both. Footage so short that gaps would take more than half of it is trained on whole.
 
     Args:
         frames: of each clip.
@@ -52,6 +52,7 @@ def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
             stop = min([stop, *(other.first - gap for other in apart if other.first >= piece.stop)])
         if first < stop:
             found.append(Piece(piece.clip, first, stop, piece.held_out))
-    if all(piece.held_out for piece in found):
-        return [replace(piece, held_out=False) for piece in whole if piece.first < piece.stop]
+    left, before = (sum(p.stop - p.first for p in pieces if not p.held_out) for pieces in (found, whole))
+    if 2 * left < before:
+        return [replace(piece, held_out=False) for piece in whole]
     return found
