@@ -25,9 +25,7 @@ from vadlib.scoring.words import reason
 from vadlib.settings import ComputeSettings, DatasetSettings
 
 
-def report_scores(
-    places: Places, settings: DatasetSettings, compute: ComputeSettings, model: Path, output: Path
-) -> Counter[str]:
+def report_scores(places: Places, settings: DatasetSettings, compute: ComputeSettings, output: Path) -> Counter[str]:
     """Write the page of the first eta's scores of the testing clips; with metrics where all of them are labelled.
 
     Args:
