@@ -103,13 +103,16 @@ def run_stages(
     return {stage: STAGES[stage](Places.of(name), settings, compute) for stage in stages}
 
 
-def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE) -> Path:
-    """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it."""
+def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE, **groups) -> Path:
+    """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it.
+
+    `groups` are of settings, to be changed.
+    """
     (folder / "data/mini").mkdir(parents=True)
     (folder / "weights/mini").mkdir(parents=True)
     layouts.write_videos(folder / "data/mini", labels=True)
     with contextlib.chdir(folder):
-        used = settings(source={"layout": "videos"}, detector=MOTION)
+        used = settings(source={"layout": "videos"}, detector=MOTION, **groups)
         run_stages(used, stages, compute)
         package.package_model(Places.of("mini"), Path("models/mini"), used, compute)
     return folder

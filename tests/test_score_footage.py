@@ -1,5 +1,6 @@
 """`vad score`: what it leaves, from any kind of footage, and after a kill, Ctrl-C or damage."""
 
+import csv
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -267,9 +269,25 @@ def test_an_earlier_runs_files_do_not_stand_beside_this_ones(project, model, tmp
     assert not {*FILES, "frames.parquet"} & set(files(tmp_path)) - {"frames.csv", "segments.csv"}
 
 
-def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
-    from types import SimpleNamespace
+def test_a_row_says_which_object_made_the_score_and_why(tmp_path):
+    """The reason has commas in it, and stands only where the frame is called anomalous."""
+    frame = SimpleNamespace(
+        number=3, time=0.12, score=9.5, boxes=np.array([[0, 0, 1, 1], [1, 2, 3, 4.5]]), tracks=np.array([4, 7]), top=1,
+        reason="It is as fast as 1 in 1,200 normal objects",
+    )  # fmt: skip
+    empty = SimpleNamespace(number=4, time=0.16, score=float("nan"), boxes=np.zeros((0, 4)), top=None)
+    with module._Rows(tmp_path / "f.csv", FRAME_COLUMNS) as rows:
+        for row in (module._row(frame, True), module._row(frame, False), module._row(empty, False)):
+            rows.add(row)
+    head, *lines = csv.reader((tmp_path / "f.csv").open(encoding="ascii"))
+    assert tuple(head) == FRAME_COLUMNS
+    numbers = ["3", "0.12", "9.5", "True", "2", "1.0", "2.0", "3.0", "4.5", "7"]
+    assert lines[0] == [*numbers, "It is as fast as 1 in 1,200 normal objects"]
+    assert lines[1] == [*numbers[:3], "False", *numbers[4:], ""]
+    assert lines[2] == ["4", "0.16", "", "False", "0", *[""] * 6]
 
+
+def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
     anomalous = {10, 11, 12, 20, 100, 101}
     with module._Segments(tmp_path / "s.csv") as segments:
         for number in range(150):

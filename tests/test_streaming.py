@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.projects import COMPUTE, make_packaged
+from tests.projects import COMPUTE, make_packaged, until
 from vadlib.clips import Clip, read_footage
 from vadlib.footage import stream as streaming
 from vadlib.footage.stream import copies_of, make_scorer, score_frames
@@ -39,6 +39,24 @@ def streamed(scorer, video: Path):
 
 
 def test_scores_are_those_of_the_stages_to_the_last_bit(project, scorer):
+    check_scores(project, scorer)
+
+
+OTHERWISE = {
+    "both ways": {"track_before": 4, "track_after": 3, "top": 2, "evidence": ["place", "speed", "raw"]},
+    "standardised": {"track_before": 0, "calibration": "log_z", "error": "norm", "w_flow": 0.5},
+}
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_so_are_those_of_any_other_configuration(tmp_path, how):
+    project = make_packaged(tmp_path, until("score"), SMALL_BATCHES, best=OTHERWISE[how])
+    scorer = make_scorer(read_package(project / "models/mini"), SMALL_BATCHES)
+    assert scorer.how.top == OTHERWISE[how].get("top", 1)
+    check_scores(project, scorer)
+
+
+def check_scores(project: Path, scorer) -> None:
     for video in sorted((project / "data/mini/testing").iterdir()):
         frames, cubes = of_stages(project, video.stem)
         found = streamed(scorer, video)

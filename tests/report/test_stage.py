@@ -11,13 +11,12 @@ from tests.layouts import write_frames_folders
 from tests.projects import COMPUTE, MINI, run_stages, settings, write_boxes, write_params
 from vadlib.errors import VadError
 from vadlib.pipeline import report
-from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
 from vadlib.report.contents import Report
 from vadlib.report.page import write_report
 from vadlib.scoring.words import reason
 
-MODEL, PAGE = Path("models/mini"), Path("reports/mini.html")
+PAGE = Path("reports/mini.html")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,6 @@ def finished(tmp_path_factory) -> Path:
         write_boxes(Path("data/mini/boxes.csv"), write_frames_folders(Path("data/mini"), "pooled"))
         write_params(folder, {"mini": MINI})
         run_stages(settings())
-        package_model(Places.of("mini"), MODEL, settings(), COMPUTE)
     return folder
 
 
@@ -50,7 +48,7 @@ def written(project, monkeypatch) -> list[Report]:
 
 
 def make(**groups):
-    return report.report_scores(Places.of("mini"), settings(**groups), COMPUTE, MODEL, PAGE)
+    return report.report_scores(Places.of("mini"), settings(**groups), COMPUTE, PAGE)
 
 
 def test_the_page_shows_the_scores_of_the_first_eta(written):
@@ -60,7 +58,10 @@ def test_the_page_shows_the_scores_of_the_first_eta(written):
     for clip in made.clips:
         expected = frames[frames["clip"] == clip.name]["best"].to_numpy()
         pd.testing.assert_series_equal(pd.Series(clip.scores), pd.Series(expected))
-    assert made.threshold == json.loads((MODEL / "calibration.json").read_text())["thresholds"]["best"]["value"]
+    assert (
+        made.threshold
+        == json.loads(Path("work/mini/model/calibration.json").read_text())["thresholds"]["best"]["value"]
+    )
     assert made.metrics == json.loads(Path("metrics/mini/metrics.json").read_text())
     assert made.counts["testing cubes"] == frames["boxes"].sum()
     assert PAGE.stat().st_size > 1_000_000  # plotly.js is in it
