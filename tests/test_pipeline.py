@@ -26,7 +26,7 @@ from tests.projects import (
 from vadlib.clips import load_manifest
 from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
-from vadlib.pipeline import build_flow, build_raw, detect, flow, score, train
+from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings
 
@@ -354,6 +354,21 @@ def test_one_branch_alone_scores_by_it_alone(copied):
     raw = fitted["raw"]
     np.testing.assert_allclose(cubes["paper"], (cubes["raw"] - raw["mean"]) / raw["std"], rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(cubes["best"], cubes["raw_part"])
+
+
+def test_the_comparison_of_architectures_scores_as_the_paper_does(copied):
+    """Of the pipeline's own architecture it says what `evaluate` does, whatever params.yaml makes of `paper`."""
+    other = settings(paper={"evidence": ["raw", "flow"], "calibration": "tail", "track_before": 3})
+    for used in (settings(), other):
+        compare.compare_kind(Places.of("mini"), "state", used, COMPUTE)
+        table = pd.read_csv("metrics/mini/comparison/state.csv")
+        assert table.groupby("branches").size().to_dict() == {"raw": 2, "flow": 2, "both": 5}
+        row = table[(table["branches"] == "both") & (table["eta"] == 0.002)].iloc[0]
+        paper = json.loads(Path("metrics/mini/paper.json").read_text())
+        assert row["micro"] == pytest.approx(paper["auroc"]["micro"], rel=1e-5)
+        assert row["average_precision"] == pytest.approx(paper["average_precision"], rel=1e-5)
+    counts = compare.compare_kind(Places.of("mini"), "conv_ae", settings(), COMPUTE)
+    assert counts == {"clips": 3, "results": 9}
 
 
 # Same inputs, same bytes
