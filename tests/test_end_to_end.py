@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "stages", "vadlib", "data/tiny", "weights", ".dvc/config")
 STAGES = (
     "prepare", "detect", "flow", "build_raw", "build_flow", "train_raw", "train_flow", "fit_scores", "calibrate",
-    "package", "score", "evaluate", "report",
+    "score", "package", "evaluate", "report",
 )  # fmt: skip
 
 
@@ -64,6 +64,12 @@ def test_the_metrics_file_holds_what_was_promised(project):
     metrics = json.loads((project / "metrics/tiny/metrics.json").read_text())
     assert set(metrics["auroc"]) == {"micro", "macro", "floor"}
     assert all(0 <= value <= 1 for value in metrics["auroc"].values())
+    for summary in (metrics, json.loads((project / "metrics/tiny/paper.json").read_text())):
+        assert set(summary["false_alarms"]) == {"promised", "measured", "recall", "alarms_per_hour"}
+        assert summary["false_alarms"]["promised"] == 0.01
+        best_floor = max(summary["floors"], key=lambda row: row["micro"])
+        assert summary["auroc"]["floor"] == best_floor["micro"]
+    assert {row["name"] for row in metrics["evidence"]} == {"raw", "flow", "speed", "looks", "place"}
     assert metrics["counts"]["frames"] == 80
     assert 0 < metrics["counts"]["anomalous_frames"] < 80
     assert metrics["counts"]["cubes"] > 80
@@ -104,7 +110,15 @@ def test_a_second_run_has_nothing_to_do(project):
 
 
 def test_a_run_from_scratch_gives_the_same_metrics(project):
-    kept = ("metrics.json", "train_raw.json", "train_flow.json", "loss_raw.csv", "roc.csv", "frame_scores.csv")
+    kept = (
+        "metrics.json",
+        "paper.json",
+        "train_raw.json",
+        "train_flow.json",
+        "loss_raw.csv",
+        "roc.csv",
+        "frame_scores.csv",
+    )
     before = {name: (project / "metrics/tiny" / name).read_bytes() for name in kept}
     shutil.rmtree(project / "work")
     assert len(ran(dvc(project, "repro", "--force", "--no-run-cache"))) == len(STAGES)
@@ -130,8 +144,12 @@ def test_what_dvc_keeps_holds_no_ledger_and_what_it_brought_back_is_replaced_by_
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
-        (("eta",), 0.005, {"calibrate@tiny", "package@tiny", "score@tiny", "evaluate@tiny"}),
-        (("best", "w_flow"), 0.5, {"calibrate@tiny", "package@tiny", "score@tiny"}),
+        (("eta",), 0.005, {"calibrate@tiny", "score@tiny", "package@tiny", "evaluate@tiny"}),
+        (("paper", "w_flow"), 0.5, {"calibrate@tiny", "score@tiny", "package@tiny"}),
+        (("best", "track_before"), 8, {"calibrate@tiny", "score@tiny", "package@tiny"}),
+        (("best", "evidence"), ["raw", "speed"], {"fit_scores@tiny", "calibrate@tiny", "score@tiny", "package@tiny"}),
+        (("false_alarms",), 0.02, {"calibrate@tiny", "package@tiny"}),
+        (("training", "hold_out_every"), 4, {"train_raw@tiny", "train_flow@tiny", "fit_scores@tiny", "calibrate@tiny"}),
         (("flow", "preset"), "fast", {"flow@tiny"}),
         (("model", "slope"), 0.1, {"train_raw@tiny", "train_flow@tiny"}),
     ],

@@ -1,5 +1,6 @@
 """`vad score`: what it leaves, from any kind of footage, and after a kill, Ctrl-C or damage."""
 
+import csv
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -30,7 +32,7 @@ FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A model folder `models/mini`, and the footage it was made from."""
-    return make_packaged(tmp_path_factory.mktemp("scored"), until("fit_scores"))
+    return make_packaged(tmp_path_factory.mktemp("scored"), until("calibrate"))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,8 @@ def test_one_video_leaves_tables_video_and_page(project, tmp_path):
     np.testing.assert_allclose(frames["time_s"], np.arange(12) / 25, atol=1e-6)
     assert (frames["is_anomalous"] == (frames["score"] > 0)).all()
     has = frames["boxes"] > 0
-    assert (frames[["score", "x1", "y1", "x2", "y2"]].notna().all(axis=1) == has).all()
+    assert (frames[["score", "x1", "y1", "x2", "y2", "track"]].notna().all(axis=1) == has).all()
+    assert frames["reason"][~frames["is_anomalous"]].isna().all()
     segments = pd.read_csv(tmp_path / "out/segments.csv")
     assert tuple(segments) == SEGMENT_COLUMNS
     assert segments["peak_score"].max() == frames["score"].max()
@@ -102,7 +105,8 @@ def test_boxes_are_drawn_where_they_are_in_their_colours(model):
     boxes = np.array([[10, 20, 60, 70], [100, 20, 150, 70]], np.float32)
     scores = np.array([threshold.median, threshold.value + 1])
     none = np.zeros((2, 0))
-    frame = ScoredFrame(0, 0.0, np.zeros((120, 320, 3), np.uint8), boxes, scores, scores[1], none, none, 0)
+    image = np.zeros((120, 320, 3), np.uint8)
+    frame = ScoredFrame(0, 0.0, image, boxes, scores, np.arange(2), {}, scores[1], none, none, 0, True)
     picture = draw_boxes(frame, threshold).astype(int)
     assert picture.shape == (240, 640, 3)
     assert np.abs(picture[90, 20] - NORMAL).max() < 10  # left edge of the first box, twice as large
@@ -132,7 +136,9 @@ def test_the_same_footage_is_the_same_bytes(project, model, tmp_path):
 
 def test_parquet_holds_the_same_rows(project, model, tmp_path):
     score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path, parquet=True)
-    expected = pd.read_csv(tmp_path / "frames.csv").astype({"frame": "int32", "boxes": "int32"})
+    types = {"frame": "int32", "boxes": "int32", "track": "float64", "reason": "str"}  # no box has no track
+    expected = pd.read_csv(tmp_path / "frames.csv", keep_default_na=False, na_values={"score": "", "track": ""})
+    expected = expected.astype(types)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frames.parquet"), expected)
 
 
@@ -263,9 +269,25 @@ def test_an_earlier_runs_files_do_not_stand_beside_this_ones(project, model, tmp
     assert not {*FILES, "frames.parquet"} & set(files(tmp_path)) - {"frames.csv", "segments.csv"}
 
 
-def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
-    from types import SimpleNamespace
+def test_a_row_says_which_object_made_the_score_and_why(tmp_path):
+    """The reason has commas in it, and stands only where the frame is called anomalous."""
+    frame = SimpleNamespace(
+        number=3, time=0.12, score=9.5, boxes=np.array([[0, 0, 1, 1], [1, 2, 3, 4.5]]), tracks=np.array([4, 7]), top=1,
+        reason="It is as fast as 1 in 1,200 normal objects",
+    )  # fmt: skip
+    empty = SimpleNamespace(number=4, time=0.16, score=float("nan"), boxes=np.zeros((0, 4)), top=None)
+    with module._Rows(tmp_path / "f.csv", FRAME_COLUMNS) as rows:
+        for row in (module._row(frame, True), module._row(frame, False), module._row(empty, False)):
+            rows.add(row)
+    head, *lines = csv.reader((tmp_path / "f.csv").open(encoding="ascii"))
+    assert tuple(head) == FRAME_COLUMNS
+    numbers = ["3", "0.12", "9.5", "True", "2", "1.0", "2.0", "3.0", "4.5", "7"]
+    assert lines[0] == [*numbers, "It is as fast as 1 in 1,200 normal objects"]
+    assert lines[1] == [*numbers[:3], "False", *numbers[4:], ""]
+    assert lines[2] == ["4", "0.16", "", "False", "0", *[""] * 6]
 
+
+def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
     anomalous = {10, 11, 12, 20, 100, 101}
     with module._Segments(tmp_path / "s.csv") as segments:
         for number in range(150):

@@ -85,6 +85,28 @@ def test_in_order_is_every_cube_once_in_order(clips):
     assert [len(b) for b in batches] == [32] * 6 + [23]
 
 
+def test_a_batch_has_the_box_of_each_cube(clips):
+    for batch in (*CubeSet(clips).in_order(32), *CubeSet(clips).shuffled(32, 0)):
+        np.testing.assert_array_equal(batch.boxes[:, 2], batch.flow[:, 0, 0, 0, 0])
+        assert batch.boxes.shape == (len(batch.raw), 4)
+        assert batch.boxes.dtype == np.float32
+
+
+def test_blocks_that_are_named_are_all_that_is_taken(clips):
+    """Rows 10 to 20 of the first clip, the last of the fourth, which begins at 115, and none of the third."""
+    blocks = [(0, 10, 20), (2, 5, 5), (3, 96, 100)]
+    expected = [*range(10, 20), *range(211, 215)]
+    cubes = CubeSet(clips, blocks=blocks)
+    assert len(cubes) == 14
+    assert flat(shown(cubes.in_order(4))) == expected
+    assert sorted(flat(shown(cubes.shuffled(4, 0)))) == expected
+    assert cubes.digest != CubeSet(clips, blocks=blocks[:2]).digest
+    few = flat(shown(CubeSet(clips, blocks=blocks, max_cubes=5).in_order(4)))
+    assert len(few) == 5
+    assert set(few) <= set(expected)
+    assert flat(shown(CubeSet(clips, blocks=[]).in_order(4))) == []
+
+
 def test_shuffled_is_every_cube_once_in_an_order_of_the_seed_and_epoch(clips):
     first, again = (shown(CubeSet(clips, seed=1).shuffled(32, epoch=0)) for _ in range(2))
     assert sorted(flat(first)) == list(range(215))

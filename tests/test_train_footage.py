@@ -34,6 +34,7 @@ STREET = {
 GROUPS = {
     "source": {"layout": "synthetic", "street": STREET},
     "detector": {**MOTION, "motion": {"threshold": 40, "min_area": 80}},
+    "training": {"hold_out_every": 5},
 }
 
 
@@ -79,10 +80,10 @@ def test_train_and_score_give_the_frame_scores_and_the_auroc_of_the_stages(rende
         scores = np.array([float(row["score"] or "nan") for row in rows])
         expected = frames[frames["clip"] == clip.name]
         np.testing.assert_array_equal([int(row["boxes"]) for row in rows], expected["boxes"])
-        np.testing.assert_array_equal(scores, expected["score"])
+        np.testing.assert_array_equal(scores, expected["best"])
         labels.append(clip.labels())
         ours.append(scores)
-        theirs.append(expected["score"].to_numpy())
+        theirs.append(expected["best"].to_numpy())
     assert np.isfinite(np.concatenate(ours)).sum() > 20
     auroc = evaluate_frames(labels, ours)["auroc"]["micro"]
     assert auroc == evaluate_frames(labels, theirs)["auroc"]["micro"]
@@ -96,6 +97,10 @@ def test_the_command_line_says_what_it_learned_from_and_leaves_the_model_alone(r
     done = CliRunner().invoke(app, ["train", VIDEOS, "--output", "models/mine", "--settings", "mini"])
     assert done.exit_code == 0, done.output
     assert "2 clips, 48 frames" in done.output
+    threshold = read_package(Path("models/mine")).threshold
+    assert 0 < threshold.frames <= 12  # held out: a quarter of each clip
+    warning = f"warning: the threshold was set on {threshold.frames} frames, and to promise that 1 % of normal frames"
+    assert f"{warning} are above it takes about 1,700 held out of training" in done.stderr
     assert [p.name for p in Path("models").iterdir()] == ["mine"]
     assert read_package(Path("models/mine")).settings == settings(**GROUPS)
 

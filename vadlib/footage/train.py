@@ -97,9 +97,9 @@ def train_on_footage(
 def too_short(threshold: Threshold) -> str:
     """What to say of a threshold that was set on too little footage."""
     return (
-        f"of the footage {threshold.frames:,} frames were held back to set the threshold, and to promise that "
-        f"{100 * threshold.promised:g} % of normal frames are above it takes about {threshold.wanted:,}: five times as "
-        f"many in all. Until then expect more false alarms, and set --threshold by what you see"
+        f"the threshold was set on {threshold.frames:,} frames, and to promise that {100 * threshold.promised:g} % of "
+        f"normal frames are above it takes about {threshold.wanted:,} held out of training: five times as many in all. "
+        f"Until then expect more false alarms, and set --threshold by what you see"
     )
 
 
