@@ -2,14 +2,20 @@
 
 import contextlib
 import csv
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from tests import layouts
+from tests.conftest import ROOT
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
 from vadlib.cli.main import app
 from vadlib.clips import load_manifest
@@ -181,3 +187,27 @@ def test_the_preset_needs_no_files_that_are_not_fetched():
         "yolo11n.pt",
         "dis",
     )
+
+
+def test_any_number_of_clips_is_learned_from_with_few_file_handles(tmp_path):
+    """Forty clips, of two shards each, in a process that may have 64 files open, with its libraries' own."""
+    resource = pytest.importorskip("resource")
+    frames = layouts.draw().frames["training/01"]
+    for clip in range(40):
+        layouts.write_video(tmp_path / f"normal/{clip:02d}.mp4", np.roll(frames[:4], clip, axis=2))
+    (tmp_path / "s.yaml").write_text(yaml_of(SMALL), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "vadlib", "train", "normal", "--output", "model", "--settings", "s.yaml"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "40 clips, 160 frames" in done.stdout
+    assert (tmp_path / "model/threshold.json").is_file()
+
+
+def yaml_of(used) -> str:
+    """The settings as a file of their own says them."""
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(used.model_dump(mode="json"), text)
+    return text.getvalue()

@@ -1,5 +1,6 @@
 """What every command line shares: one-line errors, `--debug`, freed memory kept, a closing line of counts and time."""
 
+import errno
 import functools
 import inspect
 import re
@@ -14,7 +15,7 @@ import typer
 
 from vadlib.engine.memory import keep_freed_memory
 from vadlib.errors import VadError
-from vadlib.io.files import is_disk_full
+from vadlib.io.files import is_disk_full, surroundings
 from vadlib.settings import Branch
 
 DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that params.yaml describes.")]
@@ -75,6 +76,8 @@ def one_line(error: Exception) -> str:
         return text
     if is_disk_full(error):
         return f"the disk is full ({text}); free some space and run the same command again"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{error.filename or 'a file'}: {surroundings(error)}"
     return f"{type(error).__name__}: {text or 'no message'} (not foreseen; run again with --debug to see where)"
 
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_hdf5
+from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
 from vadlib.settings import Branch
 
 FLOW_STEPS_PER_PIXEL = 32
@@ -106,16 +106,11 @@ class Shard:
 
     def _open(self) -> h5py.File:
         if self._file is None:
-            try:
-                self._file = h5py.File(self.path, "r")
-                if "sha256" not in self._file.attrs:
-                    raise OSError("no digest")
-            except FileNotFoundError:
-                raise missing(self.path, self._made_by) from None
-            except OSError as error:
-                raise VadError(
-                    f"{self.path}: not a whole cube shard ({error}); make it again with {self._made_by}"
-                ) from None
+            file = opened_hdf5(self.path, self._made_by)
+            if "sha256" not in file.attrs:
+                file.close()
+                raise VadError(f"{self.path}: not a whole cube shard (no digest); make it again with {self._made_by}")
+            self._file = file
         return self._file
 
     def __len__(self) -> int:
@@ -128,7 +123,10 @@ class Shard:
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Rows of `cubes`, `frame`, `boxes` or `magnitude`."""
-        return self._open()[name][rows]
+        try:
+            return self._open()[name][rows]
+        except (OSError, KeyError) as error:
+            raise unreadable(self.path, error, self._made_by) from None
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
@@ -177,9 +175,7 @@ class CubeSet:
                     "run `dvc repro`"
                 )
             every += [(index, start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
-            raw.close()
-            if flow is not None:
-                flow.close()
+            self._close(index)
         self._seed = seed
         blocks = every if blocks is None else list(blocks)
         if max_cubes is not None:
@@ -193,6 +189,11 @@ class CubeSet:
                 total += taken[-1][2] - start
             blocks = sorted(taken)
         self._blocks = blocks
+
+    def _close(self, clip: int) -> None:
+        for shard in self._clips[clip]:
+            if shard is not None:
+                shard.close()
 
     def __len__(self) -> int:
         return sum(stop - start for _, start, stop in self._blocks)
@@ -241,8 +242,12 @@ class CubeSet:
         count = sum(stop - start for _, start, stop in blocks)
         offsets = np.cumsum([0] + [stop - start for _, start, stop in blocks])
         raw = flow = None
+        before = None
         for position in sorted(range(len(blocks)), key=blocks.__getitem__):
             index, start, stop = blocks[position]
+            if before is not None and before != index:
+                self._close(before)  # files of one clip are open at a time, however many clips there are
+            before = index
             raw_shard, flow_shard = self._clips[index]
             part = raw_shard.read("cubes", slice(start, stop))
             raw = np.empty((count, *part.shape[1:]), part.dtype) if raw is None else raw
@@ -251,6 +256,8 @@ class CubeSet:
                 part = flow_shard.read("cubes", slice(start, stop))
                 flow = np.empty((count, *part.shape[1:]), part.dtype) if flow is None else flow
                 flow[offsets[position] : offsets[position + 1]] = part
+        if before is not None:
+            self._close(before)
         return Batch(raw[rows], None if flow is None else flow[rows])
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def train_on_footage(
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
-    counts["cubes"] = sum(len(places.shard(clip, "raw")) for clip in clips)
+    for clip in clips:
+        with closing(places.shard(clip, "raw")) as shard:
+            counts["cubes"] += len(shard)
     publish(work / "package", output)
     shutil.rmtree(work)
     return counts

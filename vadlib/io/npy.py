@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vadlib.errors import VadError
+from vadlib.io.files import surroundings
 
 MAX_BYTES = 1 << 29  # of a file; VEC's boxes of the 274,515 training frames of ShanghaiTech take some 80 MB
 _MAX_DIMENSIONS = 8
@@ -85,7 +86,7 @@ def _opened(path: Path) -> BinaryIO:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise VadError(f"{path}: cannot be read: {error.strerror}") from None
+        raise VadError(f"{path}: {surroundings(error) or f'cannot be read: {error.strerror}'}") from None
     if (size := path.stat().st_size) > MAX_BYTES:
         file.close()
         raise VadError(f"{path}: {size:,} bytes; files of this kind are read up to {MAX_BYTES:,}")

@@ -54,6 +54,7 @@ def compare_kind(
             for eta, errors in found.items():
                 of_cubes = anomaly_scores(errors, statistics, used.weights)
                 scores[eta].append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
+            raw.close()
         for eta in etas:
             metrics = evaluate_frames([clip.labels() for clip in clips], scores[eta])
             rows.append(

@@ -81,6 +81,8 @@ def _score_clip(
     boxes = pd.DataFrame(raw.read("boxes"), columns=BOX)
     boxes.insert(0, "frame", raw.read("frame"))
     boxes["magnitude"] = flow.read("magnitude")
+    raw.close()
+    flow.close()
     parts = []
     for eta, of_branch in errors.items():
         part = boxes.assign(eta=eta)
