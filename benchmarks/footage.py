@@ -13,12 +13,14 @@ import torch
 from benchmarks.literal import perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
 from benchmarks.networks import literal_networks, networks
-from vadlib.boxes import detect_clip, make_detector
+from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.registry import make_detector
 from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
-from vadlib.cubes.shards import ShardWriter, flow_steps
+from vadlib.cubes.shards import ShardWriter
 from vadlib.engine.engine import make_engine
-from vadlib.flow import flow_of_clip, make_estimator
+from vadlib.flow.fields import flow_of_clip
+from vadlib.flow.registry import make_estimator
 from vadlib.footage.stream import Scorer, score_frames
 from vadlib.pipeline.build import boxes_of_frames
 from vadlib.pipeline.detect import detect_boxes
@@ -26,7 +28,16 @@ from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
 from vadlib.scoring.scores import Statistics
-from vadlib.settings import BRANCHES, Compute, Cube, Dataset, Model, Street, load_dataset
+from vadlib.settings import (
+    BRANCHES,
+    ComputeSettings,
+    CubeSettings,
+    DatasetSettings,
+    StateSettings,
+    StreetSettings,
+    load_dataset,
+)
+from vadlib.units import to_steps
 
 CLIPS = 4  # of each split
 FRAMES = 150  # of each clip, 320x224 px
@@ -34,17 +45,17 @@ SCORED = 24  # frames that the literal way is given time for, end to end
 
 
 @contextlib.contextmanager
-def rendered_project() -> Iterator[tuple[Places, Dataset]]:
+def rendered_project() -> Iterator[tuple[Places, DatasetSettings]]:
     """A project folder with rendered footage as the current folder, and its settings."""
     settings, _ = load_dataset("synthetic")
-    street = Street(training_clips=CLIPS, testing_clips=CLIPS, clip_frames=FRAMES)
+    street = StreetSettings(training_clips=CLIPS, testing_clips=CLIPS, clip_frames=FRAMES)
     source = settings.source.model_copy(update={"street": street})
-    settings = settings.model_copy(update={"source": source, "cube": Cube(), "model": Model()})
+    settings = settings.model_copy(update={"source": source, "cube": CubeSettings(), "model": StateSettings()})
     weights = Path("weights").resolve()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("weights").symlink_to(weights)
         places = Places.of("synthetic")
-        prepare_dataset(places, settings, Compute())
+        prepare_dataset(places, settings, ComputeSettings())
         yield places, settings
 
 
@@ -68,8 +79,8 @@ def build_work(places: Places) -> Work:
 
     def build() -> int:
         cubes = 0
-        with one_thread(), ShardWriter(Path("shard.h5"), "raw", Cube().length, Cube().patch) as shard:
-            for found in cubes_of_clip(frames, boxes, Cube()):
+        with one_thread(), ShardWriter(Path("shard.h5"), "raw", CubeSettings().length, CubeSettings().patch) as shard:
+            for found in cubes_of_clip(frames, boxes, CubeSettings()):
                 shard.add(found.frame, found.boxes, found.cubes)
                 cubes += len(found.boxes)
         return cubes
@@ -81,7 +92,7 @@ def plain_build_work(places: Places) -> Work:
     """The same cubes, each cut for itself, held as a list of float arrays, and saved as one .npy."""
     clip = places.load_manifest().clips[0]
     frames, boxes = list(read_frames(clip)), boxes_of_frames(places, clip)
-    length, context, size = Cube().length, Cube().context, (Cube().patch, Cube().patch)
+    length, context, size = CubeSettings().length, CubeSettings().context, (CubeSettings().patch, CubeSettings().patch)
 
     def build() -> int:
         cubes = []
@@ -98,21 +109,21 @@ def plain_build_work(places: Places) -> Work:
     return build
 
 
-def end_to_end_work(places: Places, settings: Dataset) -> tuple[Work, Work]:
+def end_to_end_work(places: Places, settings: DatasetSettings) -> tuple[Work, Work]:
     """A clip's first frames to frame scores at the paper's sizes, all models loaded: in one pass, and literally.
 
     Both have the same boxes and flow to compute; the literal way scores a frame's cubes by themselves.
     """
     clip = places.load_manifest().clips[0]
     frames = list(read_frames(clip))[:SCORED]
-    engine = make_engine(Compute())
+    engine = make_engine(ComputeSettings())
     detector = make_detector(settings.detector, places.weights, places.data, (clip,))
     estimator = make_estimator(settings.flow, places.flow_weights, places.data)
     frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
     statistics = {branch: Statistics(0.0, 1.0, 1) for branch in BRANCHES}
-    scorer = Scorer(settings, frozen, statistics, detector, estimator, engine, Compute().score_batch)
+    scorer = Scorer(settings, frozen, statistics, detector, estimator, engine, ComputeSettings().score_batch)
     literal = {branch: network.eval() for branch, network in literal_networks().items()}
-    plain = make_engine(Compute(precision="fp32", device="cpu"))
+    plain = make_engine(ComputeSettings(precision="fp32", device="cpu"))
 
     def one_pass() -> int:
         return sum(1 for _ in score_frames(scorer, clip, ((0.0, frame) for frame in frames)))
@@ -123,7 +134,7 @@ def end_to_end_work(places: Places, settings: Dataset) -> tuple[Work, Work]:
         flow = cubes_of_clip(flow_of_clip(clip, frames, estimator), boxes, settings.cube)
         for r, f in zip(raw, flow, strict=True):
             if len(r.boxes):
-                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(flow_steps(f.cubes))))
+                cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(to_steps(f.cubes, ""))))
                 perturbed_scores(literal["raw"], literal["flow"], cubes, flows, settings.eta[0], settings.model.p)
         return len(frames)
 
@@ -138,7 +149,7 @@ def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
         clips = places.load_manifest().clips
         frames = sum(clip.frames for clip in clips)
         # The largest worker so far is the row's own: each row's workers are larger than those before.
-        workers = Compute(workers=os.cpu_count() or 1)
+        workers = ComputeSettings(workers=os.cpu_count() or 1)
         if "flow" in wanted:
             estimator = make_estimator(settings.flow, places.flow_weights, places.data)
 

@@ -7,7 +7,7 @@ arithmetic with the product: only `copy_weights` looks into a `vadlib.models.sta
 import torch
 from torch import Tensor, nn
 
-from vadlib.settings import Branch, Model
+from vadlib.settings import Branch, StateSettings
 
 
 class LiteralHead(nn.Module):
@@ -36,7 +36,7 @@ class LiteralHead(nn.Module):
 class LiteralLayer(nn.Module):
     """III-B2 a: MultiHead, residual, feed-forward, residual, GroupNorm."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StateSettings) -> None:
         super().__init__()
         width = model.widths[-1]
         self.slices = model.head_input == "slice"
@@ -70,7 +70,7 @@ def _up(width: int) -> nn.Module:
 class LiteralState(nn.Module):
     """STATE as the paper writes it: cubes (B, L, 3, H, W) to (B, L, C', H, W)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: StateSettings, branch: Branch, length: int) -> None:
         super().__init__()
         w1, w2, w3 = model.widths
         self.encoder = nn.Sequential(_block(3, w1), nn.MaxPool2d(2), _block(w1, w2), nn.MaxPool2d(2), _block(w2, w3))

@@ -17,11 +17,11 @@ from vadlib.engine.engine import Engine, make_engine
 from vadlib.engine.memory import keep_freed_memory
 from vadlib.models.registry import build_model
 from vadlib.scoring.perturbation import perturbed_errors
-from vadlib.settings import BRANCHES, Branch, Compute, Cube, Model
+from vadlib.settings import BRANCHES, Branch, ComputeSettings, CubeSettings, StateSettings
 from vadlib.training import make_optimiser, training_step
 
 ETAS = (0.001, 0.002, 0.005, 0.01, 0.02)
-LENGTH, PATCH = Cube().length, Cube().patch
+LENGTH, PATCH = CubeSettings().length, CubeSettings().patch
 FIGURES = ("rate", "batch", "ratio", "against", "gemm_share", "peak_mb")
 
 
@@ -36,12 +36,12 @@ def random_batch(size: int) -> Batch:
 def networks() -> dict[Branch, nn.Module]:
     """Both branches at the paper's sizes, untrained."""
     torch.manual_seed(0)
-    return {branch: build_model(Model(), branch, LENGTH) for branch in BRANCHES}
+    return {branch: build_model(StateSettings(), branch, LENGTH) for branch in BRANCHES}
 
 
 def literal_networks() -> dict[Branch, LiteralState]:
     """The same two networks, as the paper writes them."""
-    both = {branch: LiteralState(Model(), branch, LENGTH) for branch in BRANCHES}
+    both = {branch: LiteralState(StateSettings(), branch, LENGTH) for branch in BRANCHES}
     for branch, network in networks().items():
         copy_weights(network, both[branch])
     return both
@@ -67,7 +67,7 @@ def product_training(engine: Engine, size: int) -> Work:
 
     def step() -> int:
         for branch, network in trained.items():
-            training_step(network, optimisers[branch], branch, batch, Model().p, engine)
+            training_step(network, optimisers[branch], branch, batch, StateSettings().p, engine)
         return size
 
     return step
@@ -78,12 +78,12 @@ def literal_training(size: int) -> Work:
     batch = random_batch(size)
     both = {branch: network.train() for branch, network in literal_networks().items()}
     optimisers = {branch: torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7) for branch, network in both.items()}
-    engine = make_engine(Compute(precision="fp32"))
+    engine = make_engine(ComputeSettings(precision="fp32"))
 
     def step() -> int:
         cubes, flows = (x.contiguous() for x in (engine.cubes(batch.raw), engine.flows(batch.flow)))
         for branch, network in both.items():
-            error = loss(network(cubes), cubes if branch == "raw" else flows, Model().p)
+            error = loss(network(cubes), cubes if branch == "raw" else flows, StateSettings().p)
             optimisers[branch].zero_grad()
             error.backward()
             optimisers[branch].step()
@@ -99,7 +99,7 @@ def product_scoring(engine: Engine, etas: tuple[float, ...], size: int) -> Work:
 
     def score() -> int:
         cubes, flows = engine.cubes(batch.raw), engine.flows(batch.flow)
-        found = perturbed_errors(frozen, cubes, flows, etas, Model().p, "sum", engine)
+        found = perturbed_errors(frozen, cubes, flows, etas, StateSettings().p, "sum", engine)
         for errors in found.values():
             for error in errors.values():
                 error.cpu()
@@ -112,11 +112,11 @@ def literal_scoring(size: int) -> Work:
     """Perturbed errors of a frame of `size` cubes for one eta, as the paper writes it."""
     batch = random_batch(size)
     both = {branch: network.eval() for branch, network in literal_networks().items()}
-    engine = make_engine(Compute(precision="fp32"))
+    engine = make_engine(ComputeSettings(precision="fp32"))
 
     def score() -> int:
         cubes, flows = (x.contiguous() for x in (engine.cubes(batch.raw), engine.flows(batch.flow)))
-        perturbed_scores(both["raw"], both["flow"], cubes, flows, ETAS[0], Model().p)
+        perturbed_scores(both["raw"], both["flow"], cubes, flows, ETAS[0], StateSettings().p)
         return size
 
     return score
@@ -146,7 +146,7 @@ def rows(wanted: set[str], rounds: int, gemm: dict[str, float | None]) -> Iterat
         literal_batch, literal = best_batch(literal_of)
         sides, batches = [literal], []
         for _, precision, etas, _ in chosen:
-            engine = make_engine(Compute(precision=precision))
+            engine = make_engine(ComputeSettings(precision=precision))
 
             def make(size: int, engine: Engine = engine, etas: tuple[float, ...] | None = etas) -> Work:
                 return product_training(engine, size) if etas is None else product_scoring(engine, etas, size)

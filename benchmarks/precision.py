@@ -30,7 +30,7 @@ from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.sets import training_cubes
 from vadlib.scoring.scores import anomaly_scores, frame_scores
-from vadlib.settings import BRANCHES, Branch, Compute, Dataset, load_dataset
+from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings, load_dataset
 from vadlib.training import make_optimiser, training_step
 
 PRECISIONS = ("fp32", "bf16")
@@ -64,13 +64,13 @@ def arithmetic(precision: str) -> AbstractContextManager[object]:
 
 
 def trained(
-    places: Places, branch: Branch, settings: Dataset, precision: str, steps: int, nudge: float = 0.0
+    places: Places, branch: Branch, settings: DatasetSettings, precision: str, steps: int, nudge: float = 0.0
 ) -> tuple[nn.Module, np.ndarray]:
     """A network after `steps` steps, at a constant rate, and the loss of each, (steps,).
 
     `nudge` is the share by which its first weights are made larger.
     """
-    engine = make_engine(Compute(precision=precision, device="cpu"))
+    engine = make_engine(ComputeSettings(precision=precision, device="cpu"))
     torch.manual_seed(settings.training.seed)
     network = engine.for_training(build_model(settings.model, branch, settings.cube.length))
     with torch.no_grad():
@@ -92,10 +92,10 @@ def trained(
 
 
 def scores(
-    places: Places, settings: Dataset, networks: Mapping[Branch, nn.Module], precision: str, size: int
+    places: Places, settings: DatasetSettings, networks: Mapping[Branch, nn.Module], precision: str, size: int
 ) -> list[np.ndarray]:
     """The testing clips' frame scores for the first eta, standardised by the cubes the networks were trained on."""
-    engine = make_engine(Compute(precision=precision, device="cpu"))
+    engine = make_engine(ComputeSettings(precision=precision, device="cpu"))
     networks = {branch: engine.for_scoring(networks[branch]) for branch in settings.weights}
     with arithmetic(precision):
         training = training_cubes(places, BRANCHES, settings, drawn=True)

@@ -14,7 +14,7 @@ from benchmarks.networks import ETAS, product_scoring, product_training
 from vadlib.cli.main import print_table
 from vadlib.engine.engine import make_engine
 from vadlib.engine.memory import keep_freed_memory
-from vadlib.settings import Compute
+from vadlib.settings import ComputeSettings
 
 KINDS = {
     "convolutions, backward": r"convolution_backward",
@@ -59,7 +59,7 @@ def profile(
 ) -> None:
     """Print milliseconds of a step of both branches at the paper's sizes, by kind of operator. CPU only."""
     keep_freed_memory()
-    engine = make_engine(Compute(precision=precision, device="cpu"))
+    engine = make_engine(ComputeSettings(precision=precision, device="cpu"))
     step = product_training(engine, batch) if row == "train" else product_scoring(engine, ETAS[1:2], batch)
     with Clock():
         for _ in range(3):

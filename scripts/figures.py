@@ -25,12 +25,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
 from sklearn.metrics import roc_curve
 
-from vadlib.boxes import MOTION
 from vadlib.boxes.motion import blurred_grey
+from vadlib.boxes.table import MOTION
 from vadlib.cli.commands import run
 from vadlib.clips import Clip, read_frames
 from vadlib.cubes.cut import window
-from vadlib.cubes.shards import FLOW_STEPS_PER_PIXEL
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last
 from vadlib.flow.storage import open_flow
@@ -42,7 +41,8 @@ from vadlib.pipeline.sets import training_cubes
 from vadlib.report.inspection import CubeView, inspect_cubes
 from vadlib.report.pictures import flow_picture, flow_wheel, map_picture, patch_picture, perturbation_picture
 from vadlib.scoring.perturbation import reconstruction_errors
-from vadlib.settings import BRANCHES, Compute, Dataset, load_dataset
+from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, load_dataset
+from vadlib.units import FLOW_STEPS
 
 DATASET = "synthetic"
 CLIP = "03"  # the testing clip that is followed
@@ -79,7 +79,7 @@ class Story:
     """The clip that is followed, and three of its cubes."""
 
     places: Places
-    settings: Dataset
+    settings: DatasetSettings
     clip: Clip
     cubes: pd.DataFrame  # all of the clip's
     frames: pd.DataFrame
@@ -101,7 +101,7 @@ def figures(
     plt.rcParams.update(STYLE)
     output.mkdir(parents=True, exist_ok=True)
     places, (settings, _) = Places.of(DATASET), load_dataset(DATASET)
-    engine = make_engine(Compute(precision="fp32", device="cpu"))  # the same picture on every machine
+    engine = make_engine(ComputeSettings(precision="fp32", device="cpu"))  # the same picture on every machine
     story = followed(places, settings)
     networks = scoring_networks(places, BRANCHES, engine, settings)
     for name, figure in {
@@ -135,7 +135,7 @@ def save(figure: plt.Figure, path: Path) -> None:
     print(f"{path}: {picture.width}x{picture.height}, {len(content) / 1000:.0f} kB")
 
 
-def followed(places: Places, settings: Dataset) -> Story:
+def followed(places: Places, settings: DatasetSettings) -> Story:
     """The clip and its cubes: the worst detected object of each labelled span, and the best of the second's frame."""
     clip = next(clip for clip in places.load_manifest().split("testing") if clip.name == CLIP)
     cubes, frames = (
@@ -224,7 +224,7 @@ def draw_boxes(story: Story) -> plt.Figure:
     table = read_table(story.places.boxes, story.places.made_by("detect"), split="testing", clip=CLIP, frame=number)
     by_motion = table["source"] == MOTION
     appearance, motion = table[~by_motion][BOX].to_numpy(), table[by_motion][BOX].to_numpy()
-    grey = [blurred_grey(story.picture(n), settings) for n in (number - 1, number, number + 1)]
+    grey = [blurred_grey(story.picture(n), settings.motion) for n in (number - 1, number, number + 1)]
     change = np.clip(sum(cv2.absdiff(a, b).astype(int) for a, b in pairwise(grey)), 0, 255)
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.45))
     show(axes[0], story.picture(number), f"1  detected: {len(appearance)} boxes")
@@ -297,7 +297,7 @@ def draw_cubes(story: Story) -> plt.Figure:
     for line, (name, row) in zip(grid, story.shown.items(), strict=True):
         raw, _ = cube_of(story, row, "raw")
         steps, _ = cube_of(story, row, "flow")
-        field = steps[0] / FLOW_STEPS_PER_PIXEL
+        field = steps[0] / FLOW_STEPS
         longest = max(float(np.hypot(*np.moveaxis(field, -1, 0)).max()), 1.0)
         numbers = window(int(row["frame"]), story.clip.frames, story.settings.cube.context)
         for blank in (line[0], line[length + 1]):
@@ -459,7 +459,7 @@ def draw_scores(story: Story) -> plt.Figure:
     return figure
 
 
-def draw_evaluation(places: Places, settings: Dataset) -> plt.Figure:
+def draw_evaluation(places: Places, settings: DatasetSettings) -> plt.Figure:
     clips = places.load_manifest().split("testing")
     table = read_table(places.scores_of(settings.eta[0], "frames"), places.made_by("score"))
     tables = [table[table["clip"] == clip.name] for clip in clips]
@@ -503,7 +503,7 @@ def draw_evaluation(places: Places, settings: Dataset) -> plt.Figure:
     return figure
 
 
-def draw_state(settings: Dataset) -> plt.Figure:
+def draw_state(settings: DatasetSettings) -> plt.Figure:
     """STATE as section III-B introduces it: the whole (fig. 2), then one layer of its attention stack (fig. 3)."""
     patch, low = settings.cube.patch, settings.cube.patch // 4
     a, b, d = settings.model.widths

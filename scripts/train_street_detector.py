@@ -17,7 +17,7 @@ import typer
 
 from vadlib.datasets.synthetic.footage import render_clip
 from vadlib.io.files import write_text, written_aside
-from vadlib.settings import Street
+from vadlib.settings import StreetSettings
 
 TRAIN_SEED, HELD_OUT_SEED = 1000, 5000  # of the first clip; each clip has a street of its own
 IMAGE_SIZE = 320
@@ -65,7 +65,7 @@ def render_images(folder: Path, seed: int, clips: int) -> int:
     written = 0
     for number in range(clips):
         rng = np.random.default_rng([seed, number])
-        street = Street(
+        street = StreetSettings(
             seed=seed + number,
             size=(192, 128) if number % 6 == 5 else (320, 224),
             clip_frames=CLIP_FRAMES,

@@ -10,11 +10,12 @@ from ruamel.yaml import YAML
 
 from tests import layouts
 from tests.layouts import Truth
+from vadlib.io.ownership import LEDGER
 from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, package, prepare, score, train
 from vadlib.pipeline.places import Places
-from vadlib.settings import Compute, Dataset
+from vadlib.settings import ComputeSettings, DatasetSettings
 
-COMPUTE = Compute(workers=1, precision="fp32")
+COMPUTE = ComputeSettings(workers=1, precision="fp32")
 
 # In the order of dvc.yaml: the name there, and the function behind the command.
 STAGES: dict[str, Callable] = {
@@ -46,7 +47,7 @@ OUTPUTS = {
 
 MINI = {
     "source": {"layout": "frames"},
-    "detector": {"kind": "import", "boxes": "boxes.csv", "imported_with_motion": True},
+    "detector": {"kind": "import", "boxes": "boxes.csv", "rules": None, "motion": None},
     "flow": {"preset": "ultrafast"},
     "cube": {"context": 2, "patch": 8},
     "model": {"widths": [4, 8, 8], "layers": 1, "heads": 2},
@@ -54,12 +55,12 @@ MINI = {
     "eta": 0.002,
 }
 
-MOTION = {"kind": "motion", "motion_threshold": 10, "motion_min_area": 4, "min_area": 4}
+MOTION = {"kind": "motion", "motion": {"threshold": 10, "min_area": 4}}
 
 
-def settings(**groups) -> Dataset:
+def settings(**groups) -> DatasetSettings:
     """The miniature settings, with groups changed: `settings(flow={"preset": "fast"})`."""
-    return Dataset.model_validate(changed(**groups))
+    return DatasetSettings.model_validate(changed(**groups))
 
 
 def changed(**groups) -> dict:
@@ -78,7 +79,9 @@ def write_params(project: Path, datasets: dict[str, dict], **more) -> None:
         YAML(typ="safe", pure=True).dump(content, file)
 
 
-def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compute = COMPUTE, name: str = "mini"):
+def run_stages(
+    settings: DatasetSettings, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE, name: str = "mini"
+):
     """Run stages in the current folder and return their counts by name."""
     # Kept between clips of one run; a test's next project has other files under the same relative paths.
     detect._detector.cache_clear()
@@ -86,7 +89,7 @@ def run_stages(settings: Dataset, stages: Iterable[str] = STAGES, compute: Compu
     return {stage: STAGES[stage](Places.of(name), settings, compute) for stage in stages}
 
 
-def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: Compute = COMPUTE) -> Path:
+def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE) -> Path:
     """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it."""
     (folder / "data/mini").mkdir(parents=True)
     (folder / "weights/mini").mkdir(parents=True)
@@ -104,8 +107,8 @@ def until(stage: str) -> list[str]:
 
 
 def artefacts(project: Path) -> dict[str, bytes]:
-    """Every file of the stages, by its path."""
-    files = [p for top in ("work", "metrics") for p in (project / top).rglob("*") if p.is_file()]
+    """Every file of the stages, by its path; not the ledgers, which grow with what was tried."""
+    files = [p for top in ("work", "metrics") for p in (project / top).rglob("*") if p.is_file() and p.name != LEDGER]
     return {path.relative_to(project).as_posix(): path.read_bytes() for path in sorted(files)}
 
 
@@ -114,7 +117,7 @@ def leftovers(project: Path) -> list[str]:
     found = [p for p in project.rglob("*") if p.name.endswith(".partial")]
     outputs = {Path(output).relative_to("work/mini").parts[0] for output in OUTPUTS.values() if "work" in output}
     work = project / "work/mini"
-    found += [p for p in (work.iterdir() if work.is_dir() else ()) if p.name not in outputs]
+    found += [p for p in (work.iterdir() if work.is_dir() else ()) if p.name not in {*outputs, LEDGER}]
     return sorted(p.relative_to(project).as_posix() for p in found)
 
 

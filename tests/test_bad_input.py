@@ -80,7 +80,7 @@ def as_npy_boxes() -> None:
     for number in range(24):
         arrays[number] = np.array([[1, 2, 9, 10 if number != 14 else np.nan]])
     np.save(DATA / "train.npy", arrays, allow_pickle=True)
-    set_params(detector={"kind": "import", "boxes": "{split}.npy", "imported_with_motion": True})
+    set_params(detector={"kind": "import", "boxes": "{split}.npy", "rules": None, "motion": None})
 
 
 DATA_CASES = [
@@ -281,7 +281,7 @@ PARAMS_CASES = [
         "params.yaml: not one of the choices",
         lambda: set_params(flow={"kind": "fast"}),
         "prepare",
-        ("dataset.mini.flow.kind: input should be 'dis', 'raft_small', 'raft_large' or 'import', not 'fast'",),
+        ("dataset.mini.flow.kind: must be one of dis, raft_small, raft_large, import, not 'fast'",),
     ),
     Case(
         "params.yaml: two keys that contradict each other",
@@ -405,12 +405,12 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing(project, stage, monkeypatc
 
 @pytest.fixture
 def small_disk(project):
-    """A file system of 1 MiB, empty, at `disk` in the project."""
+    """A file system of 2 MiB, empty, at `disk` in the project."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs root on Linux, to mount a small disk")
     disk = project / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     yield disk

@@ -11,7 +11,7 @@ from benchmarks.networks import rows
 from benchmarks.precision import Bf16InFloat32
 from vadlib.engine.engine import make_engine
 from vadlib.models.registry import build_model
-from vadlib.settings import Compute, Model
+from vadlib.settings import ComputeSettings, StateSettings
 
 
 def test_rows_without_a_gemm_rate_are_empty_and_say_so():
@@ -63,8 +63,8 @@ class Bf16Calls(TorchDispatchMode):
 def test_emulated_bf16_reaches_every_product_of_a_training_and_of_scoring(monkeypatch):
     for module in ("convolution", "frozen"):  # a processor without bf16 has no fused convolution of it
         monkeypatch.setattr(f"vadlib.engine.{module}.fuses", lambda x: x.dtype != torch.bfloat16)
-    engine = make_engine(Compute(precision="bf16", device="cpu"))
-    network = engine.for_training(build_model(Model(widths=(4, 8, 16), layers=1, heads=2), "raw", 5))
+    engine = make_engine(ComputeSettings(precision="bf16", device="cpu"))
+    network = engine.for_training(build_model(StateSettings(widths=(4, 8, 16), layers=1, heads=2), "raw", 5))
     cubes = torch.rand(2, 5, 3, 16, 16)
     with Bf16Calls() as calls, Bf16InFloat32():
         with engine.autocast():

@@ -10,14 +10,14 @@ from vadlib.errors import VadError
 from vadlib.models.authors import import_checkpoint, read_authors_checkpoint
 from vadlib.models.checkpoint import load_model, save_model
 from vadlib.models.registry import build_model
-from vadlib.settings import Model
+from vadlib.settings import StateSettings, model_settings
 
-SMALL = Model(widths=(4, 8, 8), layers=1)
+SMALL = StateSettings(widths=(4, 8, 8), layers=1)
 
 
 @pytest.mark.parametrize("kind", ["state", "conv_ae", "convlstm_ae", "unet"])
 def test_a_saved_model_loads_with_its_settings(tmp_path, kind):
-    model = SMALL.model_copy(update={"kind": kind})
+    model = model_settings({"kind": kind, "widths": SMALL.widths})
     network = build_model(model, "flow", 3).eval()
     save_model(tmp_path / "m.safetensors", network, model, "flow", 3)
     loaded, found, length = load_model(tmp_path / "m.safetensors", "flow", "x")

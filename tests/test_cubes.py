@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vadlib.cubes.cut import cubes_of_clip, cut, mean_flow_magnitude, whole_pixels, window
-from vadlib.settings import Cube
+from vadlib.settings import CubeSettings
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_every_box_becomes_one_cube_of_its_frames_window():
     boxes = [np.zeros((0, 4), np.float32) for _ in range(9)]
     boxes[0] = np.array([[0, 0, 8, 8]], np.float32)
     boxes[5] = np.array([[0, 0, 8, 8], [4, 4, 16, 12]], np.float32)
-    every = list(cubes_of_clip(iter(numbered(9)), boxes, Cube(context=2, patch=8)))
+    every = list(cubes_of_clip(iter(numbered(9)), boxes, CubeSettings(context=2, patch=8)))
     assert [f.frame for f in every] == list(range(9))
     assert every[1].cubes.shape == (0, 5, 8, 8, 3)
     found = [f for f in every if len(f.boxes)]
@@ -83,7 +83,7 @@ def test_fields_are_taken_once_and_at_most_a_window_is_held():
             yield field.view(Watched)
 
     boxes = [np.array([[0, 0, 8, 8]], np.float32)] * 50
-    assert sum(1 for _ in cubes_of_clip(fields(), boxes, Cube(context=2, patch=8))) == 50
+    assert sum(1 for _ in cubes_of_clip(fields(), boxes, CubeSettings(context=2, patch=8))) == 50
     assert most <= 5 + 2
 
 
@@ -91,7 +91,7 @@ def test_fields_are_taken_once_and_at_most_a_window_is_held():
 @pytest.mark.parametrize("context", [0, 1, 3])
 def test_cubes_are_of_the_windows_of_a_clip_whose_length_is_known(frames, context):
     boxes = [np.array([[0, 0, 8, 8]], np.float32)] * frames
-    found = list(cubes_of_clip(iter(numbered(frames)), iter(boxes), Cube(context=context, patch=8)))
+    found = list(cubes_of_clip(iter(numbered(frames)), iter(boxes), CubeSettings(context=context, patch=8)))
     windows = [window(frame, frames, context) for frame in range(frames)]
     assert [f.cubes[0, :, 0, 0, 0].tolist() for f in found] == windows
     assert [f.centre for f in found] == [w.index(frame) for frame, w in enumerate(windows)]
@@ -106,7 +106,7 @@ def test_no_more_fields_are_taken_than_the_next_cube_needs():
             taken += 1
             yield field
 
-    cubes = cubes_of_clip(fields(), itertools.repeat(np.zeros((0, 4), np.float32)), Cube(context=3, patch=8))
+    cubes = cubes_of_clip(fields(), itertools.repeat(np.zeros((0, 4), np.float32)), CubeSettings(context=3, patch=8))
     reach = [taken for _ in range(20) if next(cubes)]
     assert reach == [7, 7, 7, 7, *range(8, 24)]
 
@@ -114,19 +114,19 @@ def test_no_more_fields_are_taken_than_the_next_cube_needs():
 def test_fewer_fields_than_frames_are_an_error():
     boxes = [np.zeros((0, 4), np.float32)] * 3
     with pytest.raises(ValueError, match="only 2 fields"):
-        list(cubes_of_clip(numbered(2), boxes, Cube(context=1)))
+        list(cubes_of_clip(numbered(2), boxes, CubeSettings(context=1)))
 
 
 def test_more_fields_than_frames_are_an_error():
     boxes = [np.zeros((0, 4), np.float32)] * 3
     with pytest.raises(ValueError, match="more fields"):
-        list(cubes_of_clip(numbered(4), boxes, Cube(context=1)))
+        list(cubes_of_clip(numbered(4), boxes, CubeSettings(context=1)))
 
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_short_clips_have_cubes_too(frames):
     boxes = [np.array([[0, 0, 8, 8]], np.float32)] * frames
-    found = list(cubes_of_clip(numbered(frames), boxes, Cube(context=3, patch=8)))
+    found = list(cubes_of_clip(numbered(frames), boxes, CubeSettings(context=3, patch=8)))
     assert [f.cubes.shape[1] for f in found] == [7] * frames
 
 

@@ -86,6 +86,22 @@ def test_a_run_from_scratch_gives_the_same_metrics(project):
     assert {name: (project / "metrics/tiny" / name).read_bytes() for name in kept} == before
 
 
+def test_what_dvc_keeps_holds_no_ledger_and_what_it_brought_back_is_replaced_by_itself_alone(project):
+    outputs = ["prepared", "flow", "cubes/raw", "cubes/flow", "scores"]
+    assert (project / "work/tiny/.vadlib").is_file()
+    assert not [p for output in outputs for p in (project / "work/tiny" / output).rglob(".vadlib")]
+    assert not list((project / "models/tiny").rglob(".vadlib"))
+    shutil.rmtree(project / "work")
+    dvc(project, "checkout")
+    command = [sys.executable, "stages/fit_scores.py", "--dataset", "tiny"]
+    done = subprocess.run(
+        command, cwd=project, env={**os.environ, "PYTHONPATH": str(project)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: work/tiny/model/statistics.json: already there, and not what this tool made")
+    assert "fit_scores@tiny" in ran(dvc(project, "repro", "--force", "--single-item", "fit_scores@tiny"))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [

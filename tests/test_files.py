@@ -25,6 +25,7 @@ from vadlib.io.files import (
     written_aside,
     written_hdf5,
 )
+from vadlib.io.ownership import LEDGER, begin
 
 NO_SPACE = os.strerror(errno.ENOSPC)
 
@@ -36,7 +37,12 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path):
         assert not path.exists()
         assert aside.parent == path.parent  # so that the rename stays on one disk
     assert path.read_text() == "whole"
-    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    assert names(path.parent) == ["a.txt"]
+
+
+def names(folder):
+    """All that is in a folder, but the ledger of what was made there."""
+    return sorted(p.name for p in folder.iterdir() if p.name != LEDGER)
 
 
 def fail_half_way(path, error):
@@ -48,18 +54,21 @@ def fail_half_way(path, error):
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1), OSError(errno.EIO, "broken")])
 def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.txt"
-    path.write_text("before")
     with pytest.raises(type(error)):
         fail_half_way(path, error)
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "before")]
+    assert list(tmp_path.iterdir()) == []
+    write_text(path, "before")
+    with pytest.raises(type(error)):
+        fail_half_way(path, error)
+    assert (names(tmp_path), path.read_text()) == (["a.txt"], "before")
 
 
 def test_a_full_disk_leaves_what_was_there_and_says_what_to_do(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("before")
+    write_text(path, "before")
     with pytest.raises(VadError, match=r"a\.txt: the disk is full; .* then run the same command again"):
         fail_half_way(path, OSError(errno.ENOSPC, NO_SPACE))
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "before")]
+    assert (names(tmp_path), path.read_text()) == (["a.txt"], "before")
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
@@ -70,9 +79,10 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
 
 
 def test_what_a_kill_left_is_overwritten(tmp_path):
+    begin(tmp_path / ".a.txt.partial")
     (tmp_path / ".a.txt.partial").write_text("a longer half of something")
     write_text(tmp_path / "a.txt", "x")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "x")]
+    assert (names(tmp_path), (tmp_path / "a.txt").read_text()) == (["a.txt"], "x")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +170,7 @@ def test_an_hdf5_file_has_the_bytes_h5py_would_write(tmp_path):
             numbers[number] = number
         file.attrs["done"] = True
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+    assert names(tmp_path) == ["a.h5", "b.h5"]
 
 
 @pytest.mark.parametrize("room", [0, 100, 4096, 100_000, 1_500_000])

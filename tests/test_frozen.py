@@ -11,7 +11,7 @@ from vadlib.engine.convolution import fuses
 from vadlib.engine.engine import Engine
 from vadlib.engine.frozen import FrozenConv
 from vadlib.models.registry import build_model
-from vadlib.settings import Model
+from vadlib.settings import model_settings
 
 CPU = torch.device("cpu")
 
@@ -19,7 +19,8 @@ CPU = torch.device("cpu")
 def trained_looking(kind: str, **settings: object) -> nn.Module:
     """A network whose BatchNorm has something to fold."""
     torch.manual_seed(0)
-    network = build_model(Model(kind=kind, widths=(8, 8, 16), layers=1, **settings), "flow", 3)
+    model = {"kind": kind, "widths": (8, 8, 16), **({"layers": 1, **settings} if kind == "state" else {})}
+    network = build_model(model_settings(model), "flow", 3)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.weight, module.running_var):

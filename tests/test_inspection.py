@@ -7,7 +7,7 @@ from vadlib.engine.engine import Engine
 from vadlib.models.state import State
 from vadlib.report.inspection import TopMoments, inspect_cubes
 from vadlib.scoring.perturbation import perturbed_errors
-from vadlib.settings import Model
+from vadlib.settings import StateSettings
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)
 ETA = 0.01
@@ -16,7 +16,7 @@ ETA = 0.01
 @pytest.fixture(scope="module")
 def networks() -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    model = Model(widths=(4, 8, 8), layers=1, heads=2)
+    model = StateSettings(widths=(4, 8, 8), layers=1, heads=2)
     return {branch: ENGINE.for_scoring(State(model, branch, 3)) for branch in ("raw", "flow")}
 
 

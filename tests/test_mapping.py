@@ -15,11 +15,13 @@ import pytest
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io import ownership
 from vadlib.io.files import write_text
+from vadlib.io.ownership import publish
 from vadlib.io.progress import progress
 from vadlib.pipeline import mapping
-from vadlib.pipeline.mapping import fingerprint, map_clips, publish, scratch_folder
-from vadlib.settings import Cube, Flow
+from vadlib.pipeline.mapping import fingerprint, map_clips, scratch_folder
+from vadlib.settings import CubeSettings, DisSettings
 
 CLIPS = [Clip(name, split, "", 5, 4, 4) for split in ("training", "testing") for name in ("01", "02", "03")]
 OUT = Path("work/mini/out")
@@ -91,7 +93,8 @@ def test_no_clips_leave_an_empty_folder():
 
 
 def test_an_output_from_before_is_replaced_whole():
-    write_text(OUT / "training/99.txt", "of a clip that is gone")
+    write_text(Path("earlier/training/99.txt"), "of a clip that is gone")
+    publish(Path("earlier"), OUT)
     run(partial(copy_name, "x"))
     assert made() == WHOLE
 
@@ -255,7 +258,7 @@ def test_an_output_on_another_disk_is_copied_then_renamed(monkeypatch):
     other_disk(monkeypatch)
     run(partial(copy_name, "x"))
     assert made() == WHOLE
-    assert [p.name for p in OUT.parent.iterdir()] == ["out"]
+    assert sorted(p.name for p in OUT.parent.iterdir()) == [ownership.LEDGER, "out"]
 
 
 def test_a_copy_that_fails_leaves_no_output_and_loses_no_clip(monkeypatch, tmp_path):
@@ -264,7 +267,7 @@ def test_a_copy_that_fails_leaves_no_output_and_loses_no_clip(monkeypatch, tmp_p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as context:
-        context.setattr(mapping.shutil, "move", full)
+        context.setattr(ownership.shutil, "move", full)
         with pytest.raises(OSError, match="No space left on device"):
             run(partial(note_and_copy, tmp_path / "log"))
     assert list(OUT.parent.iterdir()) == []
@@ -275,7 +278,8 @@ def test_a_copy_that_fails_leaves_no_output_and_loses_no_clip(monkeypatch, tmp_p
 
 
 def test_publish_takes_the_place_of_what_a_killed_copy_left():
-    write_text(Path("work/mini/.out.partial/old.txt"), "old")
+    ownership.begin(OUT.with_name(".out.partial"))
+    write_text(OUT.with_name(".out.partial") / "old.txt", "old")
     write_text(Path("made/new.txt"), "new")
     publish(Path("made"), OUT)
     assert made() == {"new.txt": "new"}
@@ -285,19 +289,19 @@ def test_publish_takes_the_place_of_what_a_killed_copy_left():
 
 
 def test_fingerprints_are_equal_for_equal_settings_and_differ_for_others():
-    assert fingerprint(Flow(), "raw") == fingerprint(Flow(), "raw")
+    assert fingerprint(DisSettings(), "raw") == fingerprint(DisSettings(), "raw")
     parts = [
-        (Flow(), "raw"),
-        (Flow(preset="fast"), "raw"),
-        (Flow(), "flow"),
-        (Cube(), "raw"),
-        ("raw", Flow()),
-        (Flow(),),
-        (Flow(), "ra", "w"),
-        (Flow(), 1),
-        (Flow(), "1"),
-        (Flow(), {"eta": [0.1]}),
-        (Flow(), {"eta": [0.2]}),
+        (DisSettings(), "raw"),
+        (DisSettings(preset="fast"), "raw"),
+        (DisSettings(), "flow"),
+        (CubeSettings(), "raw"),
+        ("raw", DisSettings()),
+        (DisSettings(),),
+        (DisSettings(), "ra", "w"),
+        (DisSettings(), 1),
+        (DisSettings(), "1"),
+        (DisSettings(), {"eta": [0.1]}),
+        (DisSettings(), {"eta": [0.2]}),
     ]
     assert len({fingerprint(*part) for part in parts}) == len(parts)
 

@@ -19,7 +19,7 @@ from vadlib.pipeline.package import package_model, training_scores
 from vadlib.pipeline.places import Places
 from vadlib.scoring.model_folder import for_new_footage, read_package
 from vadlib.scoring.scores import Statistics
-from vadlib.settings import BRANCHES
+from vadlib.settings import BRANCHES, YoloSettings
 
 USED = settings(source={"layout": "videos"}, threshold_quantile=0.75)
 PLACES = Places.of("mini")
@@ -162,7 +162,7 @@ def test_imported_boxes_cannot_see_new_footage_and_the_error_says_what_can(copie
 def test_a_yolo_of_the_users_takes_the_place_of_imported_boxes(copied, tmp_path):
     (tmp_path / "mine.pt").touch()
     detector, folder = for_new_footage(read_package(copied), tmp_path / "mine.pt")
-    assert (detector.kind, detector.weights, detector.boxes, folder) == ("yolo", "mine.pt", None, tmp_path)
+    assert (detector, folder) == (YoloSettings(weights="mine.pt"), tmp_path)
     with pytest.raises(VadError, match=r"other.pt: not found; expected a YOLO's weights"):
         for_new_footage(read_package(copied), tmp_path / "other.pt")
 
@@ -193,9 +193,7 @@ def test_detector_weights_are_copied_into_the_folder(project, tmp_path, monkeypa
 def test_baselines_are_packaged_too(project, tmp_path, monkeypatch, kind):
     shutil.copytree(project, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    used = settings(
-        source={"layout": "videos"}, model={**settings().model.model_dump(), "kind": kind, "widths": [4, 8, 8]}
-    )
+    used = settings(source={"layout": "videos"}, model={"kind": kind, "widths": [4, 8, 8]})
     run_stages(used, ["train_raw", "train_flow", "fit_scores"])
     package_model(PLACES, Path("models/other"), used, COMPUTE)
     assert read_package(Path("models/other")).settings.model.kind == kind

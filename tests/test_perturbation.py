@@ -8,7 +8,7 @@ from vadlib.engine.engine import Engine
 from vadlib.models.objective import cube_errors, reconstruction_loss
 from vadlib.models.state import State
 from vadlib.scoring.perturbation import input_gradient, perturbed_errors
-from vadlib.settings import Model
+from vadlib.settings import StateSettings
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)
 
@@ -95,7 +95,7 @@ def test_a_sweep_costs_one_gradient_pass_and_one_forward_pass_for_each_eta(etas,
 def small_networks(dtype: torch.dtype = torch.float32):
     torch.manual_seed(0)
     engine = Engine(torch.device("cpu"), dtype)
-    model = Model(widths=(4, 8, 8), layers=1)
+    model = StateSettings(widths=(4, 8, 8), layers=1)
     return engine, {b: engine.for_scoring(State(model, b, 3).eval()) for b in ("raw", "flow")}
 
 

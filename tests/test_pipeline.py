@@ -29,7 +29,7 @@ from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
 from vadlib.pipeline import build, detect, flow, score, train
 from vadlib.pipeline.places import BOX, Places
-from vadlib.settings import BRANCHES, Compute, Dataset, Settings, load_params
+from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings
 
 LAYOUTS = {
     "frames": lambda folder: layouts.write_frames_folders(folder, "pooled"),
@@ -334,7 +334,7 @@ def test_a_stage_run_again_leaves_the_same_bytes(copied, finished, stage):
 
 
 def test_two_workers_leave_the_same_bytes_as_one(copied, finished):
-    run_stages(settings(), ["detect", "flow", "build_raw", "build_flow"], Compute(workers=2, precision="fp32"))
+    run_stages(settings(), ["detect", "flow", "build_raw", "build_flow"], ComputeSettings(workers=2, precision="fp32"))
     assert artefacts(copied) == artefacts(finished)
 
 
@@ -564,35 +564,20 @@ def keys(group: type[Settings]) -> set[str]:
     return set(group.model_fields)
 
 
-def test_params_spell_out_every_key_of_every_group():
-    """So that `dvc params diff` speaks of all of them."""
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params = load_params(ROOT / "params.yaml")
-    assert set(content) == keys(type(params))
-    assert set(content["compute"]) == keys(Compute)
-    for name, dataset in params.dataset.items():
-        written = content["dataset"][name]
-        assert set(written) == keys(Dataset), name
-        for key in Dataset.model_fields:
-            group = getattr(dataset, key)
-            if isinstance(group, Settings):
-                assert set(written[key]) == keys(type(group)), f"{name}.{key}"
-        street = dataset.source.street
-        assert street is None or set(written["source"]["street"]) == keys(type(street)), name
-
-
 def dvc_params() -> dict[str, set[str]]:
     """Of each stage of dvc.yaml the keys of Dataset, and `compute.…`, it lists under `params`."""
     stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     prefix = "dataset.${item.dataset}."
     found = {name: {param.removeprefix(prefix) for param in stage["params"]} for name, stage in stages.items()}
     whole = prefix.removesuffix(".")  # stands for every key
-    return {name: keys(Dataset) | listed - {whole} if whole in listed else listed for name, listed in found.items()}
+    return {
+        name: keys(DatasetSettings) | listed - {whole} if whole in listed else listed for name, listed in found.items()
+    }
 
 
 def test_every_key_of_a_data_set_is_a_parameter_of_some_stage():
     listed = set().union(*dvc_params().values())
-    assert {key for key in listed if not key.startswith("compute.")} == keys(Dataset)
+    assert {key for key in listed if not key.startswith("compute.")} == keys(DatasetSettings)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -612,7 +597,7 @@ def test_a_stage_reads_no_setting_that_dvc_does_not_know_it_by(copied, stage):
 
 
 def test_compute_settings_change_no_result(copied, finished):
-    run_stages(settings(), ["fit_scores", "score"], Compute(workers=1, precision="fp32", score_batch=7))
+    run_stages(settings(), ["fit_scores", "score"], ComputeSettings(workers=1, precision="fp32", score_batch=7))
     assert artefacts(copied).keys() == artefacts(finished).keys()
     for table in ("cubes", "frames"):
         path = f"work/mini/scores/eta_0.002/{table}.parquet"

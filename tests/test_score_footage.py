@@ -21,6 +21,7 @@ from vadlib.errors import VadError
 from vadlib.footage import score as module
 from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
 from vadlib.footage.stream import make_scorer
+from vadlib.io.ownership import LEDGER
 from vadlib.scoring.model_folder import read_package
 
 FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
@@ -43,7 +44,7 @@ def vad(*arguments: object, stdin: str | None = None):
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != LEDGER)
 
 
 def shown(video: Path, *, killed: bool = False) -> list[float]:

@@ -1,11 +1,30 @@
 """Settings: valid ones load as they are written, others are refused in one line that names the key."""
 
+import inspect
+import re
+from typing import get_args
+
 import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from vadlib.boxes import registry as detectors
+from vadlib.datasets import registry as layouts
 from vadlib.errors import VadError
-from vadlib.settings import Compute, Dataset, _group_of, load_dataset, load_params, reference
+from vadlib.flow import registry as flows
+from vadlib.models import registry as models
+from vadlib.settings import (
+    ComputeSettings,
+    DatasetSettings,
+    DetectorSettings,
+    FlowSettings,
+    ModelSettings,
+    SourceSettings,
+    groups_of,
+    load_dataset,
+    load_params,
+    reference,
+)
 
 
 def params(tmp_path, mine=None, **top):
@@ -43,7 +62,7 @@ def test_the_benchmarks_carry_the_papers_settings():
 
 
 def test_what_a_file_leaves_out_is_the_default(tmp_path):
-    assert load_dataset("mine", params(tmp_path)) == (Dataset(), Compute())
+    assert load_dataset("mine", params(tmp_path)) == (DatasetSettings(), ComputeSettings())
 
 
 def test_lists_become_tuples_and_one_eta_a_list_of_one(tmp_path):
@@ -55,7 +74,7 @@ def test_lists_become_tuples_and_one_eta_a_list_of_one(tmp_path):
 
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
-        Compute().workers = 3
+        ComputeSettings().workers = 3
 
 
 @pytest.mark.parametrize(
@@ -63,7 +82,7 @@ def test_settings_cannot_be_changed():
     [("both", {"raw": 0.5, "flow": 1.0}), ("raw", {"raw": 0.5}), ("flow", {"flow": 1.0})],
 )
 def test_weights_are_those_of_the_branches_in_use(branches, weights):
-    assert Dataset(branches=branches, w_raw=0.5).weights == weights
+    assert DatasetSettings(branches=branches, w_raw=0.5).weights == weights
 
 
 @pytest.mark.parametrize(
@@ -78,13 +97,23 @@ def test_weights_are_those_of_the_branches_in_use(branches, weights):
         ({"training": {"lr": "0.1"}}, "dataset.mine.training.lr: input should be a valid number, not '0.1'"),
         ({"training": {"epochs": 2.5}}, "dataset.mine.training.epochs: input should be a valid integer"),
         ({"training": {"epochs": True}}, "dataset.mine.training.epochs: input should be a valid integer, not True"),
-        ({"detector": {"motion": 1}}, "dataset.mine.detector.motion: input should be a valid boolean, not 1"),
-        ({"cube": 7}, "dataset.mine.cube: input should be a valid dictionary or instance of Cube, not 7"),
+        (
+            {"detector": {"motion": 1}},
+            "dataset.mine.detector.motion: input should be a valid dictionary or instance of",
+        ),
+        ({"cube": 7}, "dataset.mine.cube: input should be a valid dictionary or instance of CubeSettings, not 7"),
         ({"cube": {"patch": 30}}, "dataset.mine.cube.patch: input should be a multiple of 4, not 30"),
         ({"training": {"lr": 0}}, "dataset.mine.training.lr: input should be greater than 0, not 0"),
         ({"training": {"lr": float("nan")}}, "dataset.mine.training.lr: input should be a finite number, not nan"),
-        ({"detector": {"motion_kernel": 4}}, "dataset.mine.detector.motion_kernel: must be odd, not 4"),
-        ({"detector": {"confidence": 50}}, "dataset.mine.detector.confidence: input should be less than or equal to 1"),
+        ({"detector": {"motion": {"kernel": 4}}}, "dataset.mine.detector.motion.kernel: must be odd, not 4"),
+        (
+            {"detector": {"kind": "motion", "motion": {"kernel": 4}}},
+            "dataset.mine.detector.motion.kernel: must be odd, not 4",
+        ),
+        (
+            {"detector": {"rules": {"confidence": 50}}},
+            "dataset.mine.detector.rules.confidence: input should be less than or equal to 1",
+        ),
         ({"flow": {"size": [64]}}, "dataset.mine.flow.size.1: field required"),
         ({"eta": []}, "dataset.mine.eta: must be a number, or a list of numbers, not []"),
         ({"eta": ["a"]}, "dataset.mine.eta: must be a number, or a list of numbers"),
@@ -92,13 +121,47 @@ def test_weights_are_those_of_the_branches_in_use(branches, weights):
         ({"eta": [0.002, 0.0020000001]}, "dataset.mine.eta: names a value twice (six digits of it count)"),
         ({"eta": 2}, "dataset.mine.eta.0: input should be less than or equal to 1, not 2.0"),
         ({"model": {"widths": [32, 64, 130]}}, "dataset.mine.model: the last of `widths` (130) must be a multiple of"),
-        ({"model": {"widths": [0, 64, 128]}}, "dataset.mine.model: `widths` must be positive, not [0, 64, 128]"),
-        ({"source": {"layout": "synthetic"}}, "dataset.mine.source: `street` goes with layout `synthetic`"),
-        ({"source": {"street": {}}}, "dataset.mine.source: `street` goes with layout `synthetic`, and only with it"),
-        ({"detector": {"kind": "import"}}, "dataset.mine.detector: `boxes` goes with kind `import`"),
-        ({"detector": {"boxes": "x.csv"}}, "dataset.mine.detector: `boxes` goes with kind `import`, and only with it"),
-        ({"detector": {"kind": "yolo", "weights": None}}, "dataset.mine.detector: kind `yolo` needs `weights`"),
-        ({"flow": {"kind": "import"}}, "dataset.mine.flow: `fields` goes with kind `import`"),
+        (
+            {"model": {"widths": [0, 64, 128]}},
+            "dataset.mine.model.widths.0: input should be greater than or equal to 1, not 0",
+        ),
+        ({"source": {"street": {}}}, "dataset.mine.source.street: unknown key; valid here: expected_frames, layout"),
+        (
+            {"source": {"layout": "synthetic", "expected_frames": [1, 1]}},
+            "dataset.mine.source.expected_frames: unknown",
+        ),
+        ({"detector": {"kind": "import"}}, "dataset.mine.detector.boxes: field required"),
+        ({"detector": {"boxes": "x.csv"}}, "dataset.mine.detector.boxes: unknown key; valid here: image_size, kind,"),
+        (
+            {"detector": {"kind": "motion", "weights": "x.pt"}},
+            "dataset.mine.detector.weights: unknown key; valid here:",
+        ),
+        (
+            {"detector": {"kind": "motion", "motion": None}},
+            "dataset.mine.detector.motion: input should be a valid dict",
+        ),
+        ({"detector": {"kind": "yolo", "weights": None}}, "dataset.mine.detector.weights: input should be a valid str"),
+        ({"detector": {"kind": "yolo", "weights": ""}}, "dataset.mine.detector.weights: string should have at least 1"),
+        ({"flow": {"kind": "import"}}, "dataset.mine.flow.fields: field required"),
+        ({"flow": {"kind": "raft_small", "preset": "fast"}}, "dataset.mine.flow.preset: unknown key; valid here: kind"),
+        ({"model": {"kind": "unet", "heads": 4}}, "dataset.mine.model.heads: unknown key; valid here: kind, p, widths"),
+        (
+            {"source": {"layout": "frame"}},
+            "dataset.mine.source.layout: must be one of frames, ucsd, avenue, shanghaitech, videos, synthetic, "
+            "not 'frame'",
+        ),
+        (
+            {"detector": {"kind": "yollo"}},
+            "dataset.mine.detector.kind: must be one of yolo, torchvision, motion, import, not 'yollo'",
+        ),
+        (
+            {"flow": {"kind": "dsi"}},
+            "dataset.mine.flow.kind: must be one of dis, raft_small, raft_large, import, not 'dsi'",
+        ),
+        (
+            {"model": {"kind": "stae"}},
+            "dataset.mine.model.kind: must be one of state, conv_ae, convlstm_ae, unet, not 'stae'",
+        ),
         ({"w_raw": 0.0, "w_flow": 0.0}, "dataset.mine: the branches in use have weight 0: set `w_raw` or `w_flow`"),
         ({"branches": "raw", "w_raw": 0.0}, "dataset.mine: the branches in use have weight 0"),
     ],
@@ -162,17 +225,52 @@ def test_numbers_may_be_written_as_yaml_has_them(tmp_path):
 
 
 def test_every_setting_has_a_meaning_and_a_row_in_the_reference():
-    sections = {part.split("`")[0]: part for part in reference().split("## `")}
+    page = reference()
+    sections = page.split("## `")[1:]
 
     def check(group, place):
+        of_group = [part for part in sections if part.startswith(f"{place}`") and inspect.getdoc(group) in part]
+        assert len(of_group) == 1, f"{place}, {group.__name__}"
         for name, field in group.model_fields.items():
-            inner = _group_of(field.annotation)
-            if inner is not None:
-                check(inner, f"{place}.{name}")
-            else:
+            inner = groups_of(field.annotation)
+            for found in inner:
+                check(found, f"{place}.{name}")
+            if not inner:
                 assert field.description, f"{place}.{name}"
-                assert f"| `{name}` |" in sections[place]
+                assert f"| `{name}` |" in of_group[0]
 
-    check(Dataset, "dataset.<data set>")
-    check(Compute, "compute")
-    assert "| `datasets` | `required` |" in reference()
+    check(DatasetSettings, "dataset.<data set>")
+    check(ComputeSettings, "compute")
+    assert "| `datasets` | `required` |" in page
+
+
+@pytest.mark.parametrize(
+    ("setting", "registry"),
+    [
+        (DetectorSettings, detectors.KINDS),
+        (FlowSettings, flows.KINDS),
+        (SourceSettings, layouts.LAYOUTS),
+        (ModelSettings, models.KINDS),
+    ],
+)
+def test_every_kind_that_settings_name_is_made_and_no_other(setting, registry):
+    kinds = [
+        kind for group in groups_of(setting) for kind in get_args(next(iter(group.model_fields.values())).annotation)
+    ]
+    assert kinds == list(registry)
+
+
+def test_the_projects_own_file_spells_out_every_key_a_line_each():
+    """So that `dvc params diff` speaks of all of them, and `git diff` shows a change alone."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert not re.search(r": \{", text)
+    written = flat(YAML(typ="safe", pure=True).load(text))
+    assert written.keys() == flat(load_params(ROOT / "params.yaml").model_dump(mode="json")).keys()
+    assert len(text.splitlines()) >= len(written)
+
+
+def flat(content, place=""):
+    """Every value of nested dictionaries, by its full key."""
+    if not isinstance(content, dict):
+        return {place: content}
+    return {key: value for name, inner in content.items() for key, value in flat(inner, f"{place}.{name}").items()}

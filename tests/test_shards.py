@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from vadlib.cubes.shards import BLOCK, CubeSet, Shard, ShardWriter, flow_steps
+from vadlib.cubes.shards import BLOCK, CubeSet, Shard, ShardWriter
 from vadlib.errors import VadError
 
 
@@ -83,10 +83,6 @@ def test_a_missing_or_damaged_shard_is_named_with_what_makes_it(tmp_path, damage
         raw.path.write_bytes(b"text")
     with pytest.raises(VadError, match=r"raw\.h5: .*`make it`"):
         len(raw)
-
-
-def test_flow_steps_round_to_the_nearest_32nd_and_saturate():
-    np.testing.assert_array_equal(flow_steps(np.array([0.0, 0.5, -0.04, 5000.0])), [0, 16, -1, 32767])
 
 
 def test_in_order_is_every_cube_once_in_order(clips):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.literal import LiteralState, copy_weights
 from vadlib.models.registry import build_model
 from vadlib.models.state import ConvolutionalAttention, State
-from vadlib.settings import Model
+from vadlib.settings import ModelSettings, StateSettings, model_settings
 
 sizes = st.fixed_dictionaries(
     {
@@ -24,7 +24,7 @@ sizes = st.fixed_dictionaries(
 )
 
 
-def pair(model: Model, branch: str, length: int, seed: int) -> tuple[State, LiteralState]:
+def pair(model: ModelSettings, branch: str, length: int, seed: int) -> tuple[State, LiteralState]:
     torch.manual_seed(seed)
     fast, literal = State(model, branch, length).double(), LiteralState(model, branch, length).double()
     copy_weights(fast, literal)
@@ -41,7 +41,7 @@ def pair(model: Model, branch: str, length: int, seed: int) -> tuple[State, Lite
     st.integers(0, 2**31),
 )
 def test_fast_attention_equals_the_literal_paper_forward_and_backward(model, branch, length, cubes, patch, seed):
-    fast, literal = pair(Model(**model), branch, length, seed)
+    fast, literal = pair(StateSettings(**model), branch, length, seed)
     x = torch.rand(cubes, length, 3, *patch, dtype=torch.float64)
     target = torch.randn(fast(x).shape, dtype=torch.float64)
     mine, theirs = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
@@ -113,7 +113,7 @@ def test_a_sliced_head_sees_only_its_own_channels():
 def test_the_papers_sizes_have_the_authors_number_of_used_parameters():
     """3,312,261 in the authors' code, of which 744,200 never enter a forward pass: each head's feed-forward, and the
     layer that theirs are copied from."""
-    model = Model(head_input="slice", positional="shared")
+    model = StateSettings(head_input="slice", positional="shared")
     used = sum(p.numel() for branch in ("raw", "flow") for p in State(model, branch, 10).parameters())
     head_feed_forward, template = 3 * 4 * 9248, 4 * (3 * 9248 + 577) + 147584 + 256
     assert used == 3312261 - 2 * (head_feed_forward + template)
@@ -122,7 +122,7 @@ def test_the_papers_sizes_have_the_authors_number_of_used_parameters():
 @pytest.mark.parametrize("kind", ["state", "conv_ae", "convlstm_ae", "unet"])
 @pytest.mark.parametrize(("branch", "channels"), [("raw", 3), ("flow", 2)])
 def test_every_kind_maps_cubes_to_cubes_of_the_branchs_channels(kind, branch, channels):
-    network = build_model(Model(kind=kind, widths=(4, 8, 8)), branch, 5)
+    network = build_model(model_settings({"kind": kind, "widths": (4, 8, 8)}), branch, 5)
     assert network(torch.rand(2, 5, 3, 16, 12)).shape == (2, 5, channels, 16, 12)
 
 
@@ -130,11 +130,11 @@ def test_every_kind_maps_cubes_to_cubes_of_the_branchs_channels(kind, branch, ch
 @pytest.mark.parametrize("shape", [(2, 5, 3, 16), (2, 5, 1, 16, 16), (2, 5, 3, 16, 18)])
 def test_cubes_of_another_shape_are_refused(kind, shape):
     with pytest.raises(ValueError, match="expected cubes"):
-        build_model(Model(kind=kind, widths=(4, 8, 8)), "raw", 5)(torch.rand(shape))
+        build_model(model_settings({"kind": kind, "widths": (4, 8, 8)}), "raw", 5)(torch.rand(shape))
 
 
 def test_a_cube_longer_than_the_encoding_is_refused_and_a_shorter_one_is_not():
-    network = State(Model(widths=(4, 8, 8)), "raw", 5)
+    network = State(StateSettings(widths=(4, 8, 8)), "raw", 5)
     assert network(torch.rand(1, 3, 3, 8, 8)).shape == (1, 3, 3, 8, 8)
     with pytest.raises(ValueError, match="7 frames"):
         network(torch.rand(1, 7, 3, 8, 8))

@@ -39,7 +39,7 @@ STREET = {
 }
 GROUPS = {
     "source": {"layout": "synthetic", "street": STREET},
-    "detector": {**MOTION, "motion_threshold": 40, "motion_min_area": 80},
+    "detector": {**MOTION, "motion": {"threshold": 40, "min_area": 80}},
 }
 
 
@@ -111,7 +111,7 @@ def test_settings_may_be_a_file_of_their_own(tmp_path):
     file.write_text("eta: 0.01\ndetector: {kind: motion}\n")
     assert load_group(file).eta == (0.01,)
     file.write_text("detector: {kin: motion}\n")
-    with pytest.raises(VadError, match=r"mine.yaml: detector.kin: unknown key; valid here: boxes, confidence"):
+    with pytest.raises(VadError, match=r"mine.yaml: detector.kin: unknown key; valid here: image_size, kind"):
         load_group(file)
 
 

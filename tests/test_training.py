@@ -9,12 +9,12 @@ from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.models.checkpoint import load_state, save_state
 from vadlib.models.registry import build_model
-from vadlib.settings import Model, Training
+from vadlib.settings import StateSettings, TrainingSettings
 from vadlib.training import learning_rate, train_branch
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)
-MODEL = Model(widths=(4, 8, 8), layers=1)
-SETTINGS = Training(epochs=3, batch=16, checkpoint_seconds=0.000001)
+MODEL = StateSettings(widths=(4, 8, 8), layers=1)
+SETTINGS = TrainingSettings(epochs=3, batch=16, checkpoint_seconds=0.000001)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def network():
 
 
 def test_the_loss_falls(cubes):
-    done = train_branch(network(), "flow", cubes, Training(epochs=12, batch=16, lr=0.01), 2, ENGINE)
+    done = train_branch(network(), "flow", cubes, TrainingSettings(epochs=12, batch=16, lr=0.01), 2, ENGINE)
     assert done.step == len(done.losses) == 12 * 5
     assert np.mean(done.losses[-5:]) < 0.5 * np.mean(done.losses[:5])
 
@@ -72,10 +72,10 @@ def test_no_cubes_is_a_clear_error(tmp_path):
 
 def test_a_loss_that_is_no_number_is_a_clear_error(cubes):
     with pytest.raises(VadError, match=r"loss is (nan|inf) at step \d+ of 15; lower"):
-        train_branch(network(), "flow", cubes, Training(epochs=3, batch=16, lr=1e30), 2, ENGINE)
+        train_branch(network(), "flow", cubes, TrainingSettings(epochs=3, batch=16, lr=1e30), 2, ENGINE)
 
 
 def test_learning_rates():
-    assert [learning_rate(Training(lr=0.5), step, 4) for step in range(4)] == [0.5] * 4
-    cosine = [learning_rate(Training(lr=0.5, schedule="cosine"), step, 4) for step in (0, 2, 4)]
+    assert [learning_rate(TrainingSettings(lr=0.5), step, 4) for step in range(4)] == [0.5] * 4
+    cosine = [learning_rate(TrainingSettings(lr=0.5, schedule="cosine"), step, 4) for step in (0, 2, 4)]
     assert cosine == pytest.approx([0.5, 0.25, 0])

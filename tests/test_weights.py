@@ -16,7 +16,7 @@ from vadlib.boxes import yolo
 from vadlib.io.weights import record
 from vadlib.pipeline import detect
 
-YOLO = {"kind": "yolo", "weights": "mine.safetensors", "image_size": 64, "confidence": 0.0}
+YOLO = {"kind": "yolo", "weights": "mine.safetensors", "image_size": 64, "rules": {"confidence": 0.0}}
 RAFT = {"kind": "raft_small"}
 RAFT_FILE = "raft_small_C_T_V2-01064c6d.pth"
 

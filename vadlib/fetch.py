@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from vadlib.datasets import avenue, shanghaitech, ucsd
 from vadlib.errors import VadError
+from vadlib.io import ownership
 from vadlib.io.files import is_disk_full, sha256
 
 TRIES = 5  # connections for one archive, in one call
@@ -102,21 +103,20 @@ def fetch(name: str, folder: Path) -> None:
         raise VadError(f"{folder}: already there; remove it, or check it with check-data")
     scratch = folder.with_name(f".{folder.name}.fetch")
     unpacked = scratch / "unpacked"
+    ownership.own(scratch)
     try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        if unpacked.exists():  # of a try that was killed
-            shutil.rmtree(unpacked)
+        ownership.begin(unpacked)  # of a try that was killed
         files = [_download(archive, scratch, by_hand) for archive in benchmark.archives]
         for archive, file in zip(benchmark.archives, files, strict=True):
             _unpack(file, archive.take, unpacked)
         if folder.exists():
             folder.rmdir()
         unpacked.rename(folder)
-        shutil.rmtree(scratch)
+        ownership.remove_own(scratch)
     except BaseException as error:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            scratch.rmdir()  # where there is nothing to go on from
+        with contextlib.suppress(OSError, VadError):
+            ownership.discard(unpacked)
+            ownership.remove_empty(scratch)  # where there is nothing to go on from
         if is_disk_full(error):
             raise VadError(
                 f"{scratch}: the disk is full; what was downloaded is kept. "
@@ -131,9 +131,12 @@ def fetch(name: str, folder: Path) -> None:
 def _download(archive: Archive, scratch: Path, by_hand: str) -> Path:
     """The archive, whole and checked, from an earlier try where there was one."""
     file = scratch / PurePosixPath(urllib.parse.urlparse(archive.url).path).name
+    partial = file.with_name(f"{file.name}.partial")
+    ownership.check(file, partial)
     if file.exists():
         return file
-    partial = file.with_name(f"{file.name}.partial")
+    for path in (file, partial):
+        ownership.note(path, ownership.BEING_MADE)
     problem = ""
     for _ in range(TRIES):
         try:

@@ -7,7 +7,7 @@ key out, so that `dvc params diff` speaks of all of them.
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -26,6 +27,7 @@ from vadlib.errors import VadError
 
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
+EvidenceName = Literal["raw", "flow", "speed", "looks", "place"]
 SPLITS = ("training", "testing")
 
 
@@ -53,10 +55,14 @@ def _odd(value: int) -> int:
 # YAML has lists where settings want tuples.
 Pair = Annotated[tuple[int, int], BeforeValidator(_tuple)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Widths = Annotated[
+    tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
+    BeforeValidator(_tuple),
+]
 
 
-class Street(Settings):
-    """The embedded street scene (layouts `synthetic`): how much of it is rendered, and from which seed."""
+class StreetSettings(Settings):
+    """The embedded street scene: how much of it is rendered, and from which seed."""
 
     seed: int = setting(1, "seed of the whole data set", ge=0)
     size: Pair = setting((320, 224), "frame width and height; multiples of 32", unit="px")
@@ -67,88 +73,122 @@ class Street(Settings):
     walkers: int = setting(4, "walkers in view at a time, about", ge=1)
 
 
-class Source(Settings):
-    """Where a data set's clips and labels come from."""
+class FolderSourceSettings(Settings):
+    """Clips and labels in a folder, `data/<data set>`."""
 
-    layout: Literal["synthetic", "frames", "ucsd", "avenue", "shanghaitech", "videos"] = setting(
-        "frames", "folder layout below `data/<data set>`"
-    )
-    street: Street | None = setting(None, "the rendered street; only with layout `synthetic`")
+    layout: Literal["frames", "ucsd", "avenue", "shanghaitech", "videos"] = setting("frames", "what lies where in it")
     expected_frames: Pair | None = setting(
         None, "known totals of training and testing frames; a difference is an error", unit="frames"
     )
 
-    @model_validator(mode="after")
-    def _street_goes_with_synthetic(self) -> "Source":
-        if (self.layout == "synthetic") != (self.street is not None):
-            raise ValueError("`street` goes with layout `synthetic`, and only with it")
-        return self
+
+class StreetSourceSettings(Settings):
+    """The embedded street scene, rendered by stage `prepare`."""
+
+    layout: Literal["synthetic"] = setting("synthetic", "rendered; nothing lies in a folder")
+    street: StreetSettings = StreetSettings()
+    expected_frames: ClassVar[None] = None  # there are as many as are rendered
 
 
-class Detector(Settings):
-    """Appearance boxes, then motion boxes for what they missed (paper III-A; VEC's rules)."""
+class RuleSettings(Settings):
+    """Which appearance boxes are kept (VEC's rules)."""
 
-    kind: Literal["yolo", "torchvision", "motion", "import"] = setting(
-        "yolo", "where appearance boxes come from; `motion` has none"
-    )
-    weights: str | None = setting(
-        "yolo11n.pt", "file or folder below `weights/<data set>`; for `torchvision` a model name"
-    )
-    boxes: str | None = setting(
-        None, "with `import`: files below `data/<data set>`; `{split}`: training or train, testing or test"
-    )
-    imported_with_motion: bool = setting(
-        False, "imported boxes already hold motion boxes: no rule is applied, none are added"
-    )
-    image_size: int = setting(640, "longer side the detector works at", unit="px", ge=32)
     confidence: Fraction = setting(0.5, "a detection needs more than this", unit="0 to 1", source="VEC")
     min_area: int = setting(100, "least box area, sides counted +1", unit="px²", source="VEC", ge=1)
     max_cover: Fraction = setting(
         0.6, "a box covered by a larger one by more than this share of itself is dropped", unit="0 to 1", source="VEC"
     )
-    motion: bool = setting(True, "add motion boxes for what the detector missed", source="VEC")
-    motion_threshold: int = setting(
+
+
+class MotionBoxSettings(Settings):
+    """Boxes of what moves and was not detected (paper III-A; VEC's rule)."""
+
+    threshold: int = setting(
         18, "a pixel moves where it changes by more than this", unit="grey levels", source="VEC", ge=0, le=510
     )
-    motion_kernel: Annotated[int, AfterValidator(_odd)] = setting(
+    kernel: Annotated[int, AfterValidator(_odd)] = setting(
         3, "side of the Gaussian kernel before it, odd", unit="px", source="VEC", ge=1
     )
-    motion_min_area: int = setting(100, "least area of a motion box", unit="px²", source="VEC", ge=1)
+    min_area: int = setting(100, "least area of a motion box", unit="px²", source="VEC", ge=1)
     grow: int = setting(
         2, "what a motion box, and a box blanked out before it, grows by on every side", unit="px", source="VEC", ge=0
     )
 
-    @model_validator(mode="after")
-    def _kind_has_its_file(self) -> "Detector":
-        if self.kind in ("yolo", "torchvision") and not self.weights:
-            raise ValueError(f"kind `{self.kind}` needs `weights`")
-        if (self.kind == "import") != (self.boxes is not None):
-            raise ValueError("`boxes` goes with kind `import`, and only with it")
-        return self
+
+_MOTION = "motion boxes for what the detector missed; null: none"
 
 
-class Flow(Settings):
-    """Dense optical flow t -> t+1, px per frame. The paper's is FlowNet 2.0; the default needs no weights."""
+class YoloSettings(Settings):
+    """Appearance boxes by an ultralytics YOLO (AGPL-3.0)."""
 
-    kind: Literal["dis", "raft_small", "raft_large", "import"] = setting(
-        "dis", "estimator; the paper's FlowNet 2.0 is not among them"
+    kind: Literal["yolo"] = setting("yolo", "where appearance boxes come from")
+    weights: str = setting("yolo11n.pt", "file or folder below `weights/<data set>`", min_length=1)
+    image_size: int = setting(640, "longer side the detector works at", unit="px", ge=32)
+    rules: RuleSettings = setting(RuleSettings(), "which of its boxes are kept")
+    motion: MotionBoxSettings | None = setting(MotionBoxSettings(), _MOTION)
+
+
+class TorchvisionDetectorSettings(Settings):
+    """Appearance boxes by a detector of torchvision's (BSD-3-Clause)."""
+
+    kind: Literal["torchvision"] = setting("torchvision", "where appearance boxes come from")
+    model: str = setting("fasterrcnn_resnet50_fpn_v2", "torchvision's name of it; weights are fetched", min_length=1)
+    image_size: int = setting(640, "longer side the detector works at", unit="px", ge=32)
+    rules: RuleSettings = setting(RuleSettings(), "which of its boxes are kept")
+    motion: MotionBoxSettings | None = setting(MotionBoxSettings(), _MOTION)
+
+
+class MotionDetectorSettings(Settings):
+    """Motion boxes alone: no weights, no classes."""
+
+    kind: Literal["motion"] = setting("motion", "where boxes come from")
+    motion: MotionBoxSettings = setting(MotionBoxSettings(), "what counts as motion")
+    rules: ClassVar[None] = None  # nothing is detected that they could apply to
+
+
+class ImportedBoxesSettings(Settings):
+    """Boxes computed elsewhere: VEC's .npy, COCO JSON, CSV."""
+
+    kind: Literal["import"] = setting("import", "where appearance boxes come from")
+    boxes: str = setting(
+        ..., "files below `data/<data set>`; `{split}`: training or train, testing or test", min_length=1
     )
-    preset: Literal["ultrafast", "fast", "medium"] = setting("medium", "with `dis`: OpenCV's preset")
+    rules: RuleSettings | None = setting(RuleSettings(), "which of them are kept; null: all, as they are")
+    motion: MotionBoxSettings | None = setting(
+        MotionBoxSettings(), "motion boxes for what they miss; null: none, as where they hold motion boxes already"
+    )
+
+
+class DisSettings(Settings):
+    """Dense optical flow t -> t+1, px per frame, by OpenCV's DIS: no weights."""
+
+    kind: Literal["dis"] = setting("dis", "estimator; the paper's FlowNet 2.0 is not among them")
+    preset: Literal["ultrafast", "fast", "medium"] = setting("medium", "OpenCV's preset")
     size: Pair | None = setting(
         None, "working width and height; vectors are rescaled. null: the frames' own", unit="px"
     )
-    fields: str | None = setting(
-        None, "with `import`: folder below `data/<data set>`, one field a frame, `{split}/{clip}` inside"
+
+
+class RaftSettings(Settings):
+    """Dense optical flow by torchvision's RAFT."""
+
+    kind: Literal["raft_small", "raft_large"] = setting("raft_large", "estimator: which of the two")
+    size: Pair | None = setting(
+        None, "working width and height; vectors are rescaled. null: the frames' own", unit="px"
     )
 
-    @model_validator(mode="after")
-    def _import_has_its_folder(self) -> "Flow":
-        if (self.kind == "import") != (self.fields is not None):
-            raise ValueError("`fields` goes with kind `import`, and only with it")
-        return self
+
+class ImportedFlowSettings(Settings):
+    """Dense optical flow computed elsewhere: .npy, .flo, KITTI's .png."""
+
+    kind: Literal["import"] = setting("import", "estimator: none")
+    fields: str = setting(
+        ..., "folder below `data/<data set>`, one field a frame, `{split}/{clip}` inside", min_length=1
+    )
+    size: Pair | None = setting(None, "width and height of the fields; vectors are rescaled. null: the frames' own")
 
 
-class Cube(Settings):
+class CubeSettings(Settings):
     """The spatio-temporal context cube, STCC (paper III-A)."""
 
     context: int = setting(
@@ -164,13 +204,11 @@ class Cube(Settings):
         return 2 * self.context + 1
 
 
-class Model(Settings):
-    """STATE (paper III-B), or a baseline of the same widths."""
+class StateSettings(Settings):
+    """STATE (paper III-B)."""
 
-    kind: Literal["state", "conv_ae", "convlstm_ae", "unet"] = setting("state", "architecture")
-    widths: Annotated[tuple[int, int, int], BeforeValidator(_tuple)] = setting(
-        (32, 64, 128), "encoder widths; the last is d", unit="channels", source="paper IV-B"
-    )
+    kind: Literal["state"] = setting("state", "architecture")
+    widths: Widths = setting((32, 64, 128), "encoder widths; the last is d", unit="channels", source="paper IV-B")
     layers: int = setting(3, "N, attention layers", source="paper IV-B", ge=0, le=32)
     heads: int = setting(4, "H, attention heads; divides d", source="paper IV-B", ge=1)
     slope: Fraction = setting(0.2, "of every LeakyReLU; the paper names none", source="authors")
@@ -185,10 +223,8 @@ class Model(Settings):
     p: float = setting(2.0, "p of the norm, in loss and score", source="paper IV-B", ge=1)
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "Model":
-        if min(self.widths) < 1:
-            raise ValueError(f"`widths` must be positive, not {list(self.widths)}")
-        if self.kind == "state" and (self.widths[-1] % self.heads or self.widths[-1] % 4):
+    def _heads_divide_width(self) -> "StateSettings":
+        if self.widths[-1] % self.heads or self.widths[-1] % 4:
             raise ValueError(
                 f"the last of `widths` ({self.widths[-1]}) must be a multiple of `heads` ({self.heads}) "
                 "and of GroupNorm's 4 groups"
@@ -196,7 +232,15 @@ class Model(Settings):
         return self
 
 
-class Training(Settings):
+class BaselineSettings(Settings):
+    """A baseline: convolutional autoencoder, convolutional LSTM, U-Net."""
+
+    kind: Literal["conv_ae", "convlstm_ae", "unet"] = setting("conv_ae", "architecture: which of them")
+    widths: Widths = setting((32, 64, 128), "encoder widths", unit="channels", source="paper IV-B")
+    p: float = setting(2.0, "p of the norm, in loss and score", source="paper IV-B", ge=1)
+
+
+class TrainingSettings(Settings):
     """Paper III-C and IV-B."""
 
     epochs: int = setting(20, "passes over the training cubes", unit="epochs", source="paper IV-B", ge=1)
@@ -218,7 +262,7 @@ class Training(Settings):
     checkpoint_seconds: float = setting(60.0, "at most this long is lost to a kill", unit="s", gt=0)
 
 
-class Compute(Settings):
+class ComputeSettings(Settings):
     """How, not what: precision and cores."""
 
     precision: Literal["auto", "fp32", "bf16"] = setting(
@@ -238,15 +282,86 @@ def _etas(value: Any) -> Any:
     return tuple(float(v) for v in values)
 
 
-class Dataset(Settings):
+def _unless(key: str, default: str) -> BeforeValidator:
+    """A group that does not say which of several it is, by `key`, is the one of `default`."""
+    return BeforeValidator(lambda value: {key: default, **value} if isinstance(value, dict) else value)
+
+
+# Groups that are one of several: the first key says which.
+SourceSettings = Annotated[
+    FolderSourceSettings | StreetSourceSettings,
+    Field(discriminator="layout"),
+    _unless("layout", "frames"),
+]
+DetectorSettings = Annotated[
+    YoloSettings | TorchvisionDetectorSettings | MotionDetectorSettings | ImportedBoxesSettings,
+    Field(discriminator="kind"),
+    _unless("kind", "yolo"),
+]
+FlowSettings = Annotated[
+    DisSettings | RaftSettings | ImportedFlowSettings,
+    Field(discriminator="kind"),
+    _unless("kind", "dis"),
+]
+ModelSettings = Annotated[
+    StateSettings | BaselineSettings,
+    Field(discriminator="kind"),
+    _unless("kind", "state"),
+]
+
+
+class ScoreSettings(Settings):
+    """One way from what is measured of each cube to the score of its frame. The defaults are those of `best`."""
+
+    evidence: Annotated[tuple[EvidenceName, ...], BeforeValidator(_tuple)] = setting(
+        ("raw", "flow", "speed", "looks"),
+        "what is added up: the networks' errors `raw` and `flow`, `speed`, `looks`, `place`",
+    )
+    error: Literal["norm", "median"] = setting(
+        "median",
+        "a network's error: `norm`, the paper's |.|_p^p over the cube; `median` over its frames of the mean length of "
+        "the difference, which one odd frame or a few odd pixels do not decide",
+    )
+    calibration: Literal["z", "log_z", "tail"] = setting(
+        "tail",
+        "how unlike measurements become comparable: `z` standardises (paper), `log_z` standardises logarithms, `tail` "
+        "is -log p of held-out normal footage",
+    )
+    w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
+    w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
+    track_before: int = setting(
+        16, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
+    )
+    track_after: int = setting(0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000)
+    top: int = setting(1, "a frame's score is the mean of its so many highest objects", source="paper eq. (3)", ge=1)
+
+    @model_validator(mode="after")
+    def _something_scores(self) -> "ScoreSettings":
+        if len(set(self.evidence)) != len(self.evidence) or not any(self.weights.values()):
+            raise ValueError("`evidence` needs one kind or more, none twice, that has a weight")
+        return self
+
+    @property
+    def weights(self) -> dict[EvidenceName, float]:
+        """The weight of each evidence in use."""
+        return {name: {"raw": self.w_raw, "flow": self.w_flow}.get(name, 1.0) for name in self.evidence}
+
+
+PAPER = ScoreSettings(evidence=("raw", "flow"), error="norm", calibration="z", track_before=0)
+"""III-E: a weighted sum of standardised errors, the maximum over a frame's cubes."""
+Configuration = Literal["best", "paper"]
+CONFIGURATIONS: tuple[Configuration, ...] = ("best", "paper")
+
+
+class DatasetSettings(Settings):
     """One data set's way through the pipeline; a group for each stage."""
 
-    source: Source = Source()
-    detector: Detector = Detector()
-    flow: Flow = Flow()
-    cube: Cube = Cube()
-    model: Model = Model()
-    training: Training = Training()
+    source: SourceSettings = FolderSourceSettings()
+    detector: DetectorSettings = YoloSettings()
+    flow: FlowSettings = DisSettings()
+    cube: CubeSettings = CubeSettings()
+    model: ModelSettings = StateSettings()
+    training: TrainingSettings = TrainingSettings()
     eta: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], BeforeValidator(_etas)] = setting(
         (0.002,),
         "perturbation magnitude, eq. (2); of a list the first is the headline",
@@ -258,34 +373,30 @@ class Dataset(Settings):
         "eq. (2)'s loss over a cube's elements: sum (paper) or mean of each branch (authors)",
         source="paper eq. (2)",
     )
-    branches: Literal["both", "raw", "flow"] = setting(
-        "both", "the branches that perturb and score", source="paper III-E"
+    best: ScoreSettings = ScoreSettings()
+    paper: ScoreSettings = PAPER
+    false_alarms: Annotated[float, Field(gt=0, le=0.1)] = setting(
+        0.01, "the share of normal frames that may be called anomalous: thresholds are set by it", unit="0 to 0.1"
     )
-    w_raw: float = setting(1.0, "w_r, weight of the standardised raw error", source="paper IV-B, ShanghaiTech", ge=0)
-    w_flow: float = setting(1.0, "w_m, weight of the standardised flow error", source="paper IV-B", ge=0)
-    threshold_quantile: Fraction = setting(
-        0.99, "of normal training frames' scores: what scores higher is called anomalous", unit="0 to 1"
-    )
-
-    @model_validator(mode="after")
-    def _something_scores(self) -> "Dataset":
-        if not any(self.weights.values()):
-            raise ValueError("the branches in use have weight 0: set `w_raw` or `w_flow`")
-        return self
 
     @property
-    def weights(self) -> dict[Branch, float]:
-        """The weights of the branches in use, in the order raw, flow."""
-        both: dict[Branch, float] = {"raw": self.w_raw, "flow": self.w_flow}
-        return {branch: w for branch, w in both.items() if self.branches in ("both", branch)}
+    def configurations(self) -> dict[Configuration, ScoreSettings]:
+        """Both ways to score; `best` is what own footage is scored by."""
+        return {"best": self.best, "paper": self.paper}
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The networks that either way to score needs: those that perturb."""
+        used = {*self.best.evidence, *self.paper.evidence}
+        return tuple(branch for branch in BRANCHES if branch in used)
 
 
 class Params(Settings):
     """All of `params.yaml`."""
 
     datasets: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = setting(..., "those that a bare `dvc repro` runs")
-    compute: Compute = Compute()
-    dataset: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], Dataset]
+    compute: ComputeSettings = ComputeSettings()
+    dataset: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], DatasetSettings]
 
     @model_validator(mode="after")
     def _listed_are_described(self) -> "Params":
@@ -295,20 +406,29 @@ class Params(Settings):
         return self
 
 
-OWN_FOOTAGE = Dataset(
-    source=Source(layout="videos"),
-    detector=Detector(confidence=0.25, min_area=400, motion_kernel=5, motion_min_area=400),
-    model=Model(widths=(16, 32, 64)),
-    training=Training(epochs=5, batch=64, schedule="cosine", max_cubes=20_000),
+def model_settings(content: dict[str, Any]) -> ModelSettings:
+    """A model's settings from their keys. Raises pydantic's ValidationError."""
+    return _MODEL.validate_python(content)
+
+
+_MODEL: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
+
+OWN_FOOTAGE = DatasetSettings(
+    source=FolderSourceSettings(layout="videos"),
+    detector=YoloSettings(
+        rules=RuleSettings(confidence=0.25, min_area=400), motion=MotionBoxSettings(kernel=5, min_area=400)
+    ),
+    model=StateSettings(widths=(16, 32, 64)),
+    training=TrainingSettings(epochs=5, batch=64, schedule="cosine", max_cubes=20_000),
 )
 """What `vad train` learns own footage with unless told otherwise: half the paper's widths and a part of the cubes, so
 that a machine without a GPU is done within hours; a COCO YOLO's boxes, and motion's for what it misses."""
 
 
-def load_group(path: Path) -> Dataset:
+def load_group(path: Path) -> DatasetSettings:
     """A data set's settings from a YAML file that holds them alone. Raises VadError as `load_params` does."""
     try:
-        return Dataset.model_validate(_read_yaml(path))
+        return DatasetSettings.model_validate(_read_yaml(path))
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', path.stem))}") from None
 
@@ -330,7 +450,7 @@ def _read_yaml(path: Path) -> Any:
         raise VadError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[Dataset, Compute]:
+def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[DatasetSettings, ComputeSettings]:
     """One data set's settings, by its name in `params.yaml`. Raises VadError as `load_params` does."""
     params = load_params(path)
     if name not in params.dataset:
@@ -344,11 +464,16 @@ def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
     `within` are the keys, in params.yaml, of the group that was validated.
     """
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
+    keys, groups = _at((*within, *first["loc"]))
+    key = ".".join(keys[len(within) :]) or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        valid = ", ".join(_fields_at((*within, *first["loc"][:-1])))
-        return f"{key}: unknown key; valid here: {valid}{more}"
+        _, (group,) = _at((*within, *first["loc"][:-1]))
+        return f"{key}: unknown key; valid here: {', '.join(sorted(group.model_fields))}{more}"
+    if first["type"] == "union_tag_invalid":
+        name = first["ctx"]["discriminator"].strip("'")
+        valid = [value for group in groups for value in get_args(group.model_fields[name].annotation)]
+        return f"{key}.{name}: must be one of {', '.join(valid)}, not {first['ctx']['tag']!r}{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     found = first.get("input")
@@ -356,69 +481,85 @@ def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
     return f"{key}: {message}{shown}{more}"
 
 
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys valid in the group at a place of the file, such as ("dataset", "ped2", "model")."""
-    if not location:
-        return sorted(Params.model_fields)
-    if location[0] == "compute":
-        return sorted(Compute.model_fields)
-    group: type[Settings] = Dataset
-    for part in location[2:]:
-        group = {
-            "source": Source,
-            "street": Street,
-            "detector": Detector,
-            "flow": Flow,
-            "cube": Cube,
-            "model": Model,
-            "training": Training,
-        }.get(str(part), group)
-    return sorted(group.model_fields)
+def _at(location: tuple[int | str, ...]) -> tuple[list[str], list[type[Settings]]]:
+    """A place of the file, as pydantic names it: its keys as they are written there, and the groups it may hold.
 
-
-def reference(group: type[Settings] = Params, place: str = "") -> str:
-    """Markdown of every key below a group: its default, unit or valid values, meaning, and where the default is from.
-
-    Of `Params` a whole page, with a table for each group; of another group, which lies at `place`, its tables alone.
+    Pydantic names a group of several by its kind; a name that a dictionary may not have it marks by `[key]`.
     """
-    rows, below = [], []
-    for name, field in group.model_fields.items():
-        inner = _group_of(field.annotation)
-        if inner is None:
-            about = field.json_schema_extra
-            values = " ".join(f"`{value}`" for value in _values(field.annotation))
-            cells = f"`{name}`", f"`{_plain(field)}`", values or about["unit"], field.description, about["source"]
-            rows.append(f"| {' | '.join(cells)} |")
-        else:
-            key = f"{name}.<data set>" if name == "dataset" else name
-            below.append(reference(inner, f"{place}.{key}" if place else key))
-    heading = f"## `{place}`\n\n{inspect.getdoc(group)}" if place else _HEADING
-    table = ["| key | default | unit or values | meaning | source of the default |", "| --- " * 5 + "|", *rows]
-    return "\n\n".join([heading, "\n".join(table), *below])
+    keys: list[str] = []
+    groups: list[type[Settings]] = [Params]
+    named = False  # the next part is a data set's name
+    for part in location:
+        if len(groups) > 1 and (chosen := [group for group in groups if part in _kinds(group)]):
+            groups = chosen
+        elif part != "[key]":
+            keys.append(str(part))
+            field = groups[0].model_fields.get(str(part)) if len(groups) == 1 and not named else None
+            groups = groups if named else groups_of(field.annotation) if field else []
+            named = part == "dataset" and len(keys) == 1
+    return keys, groups
+
+
+def _kinds(group: type[Settings]) -> tuple[Any, ...]:
+    """What the first key of a group may say, which tells it from others in its place."""
+    return get_args(next(iter(group.model_fields.values())).annotation)
+
+
+def reference() -> str:
+    """Markdown of every key of params.yaml: its default, unit or valid values, meaning, and where the default is from.
+
+    A table for each group; where a group may be one of several, a table for each of them.
+    """
+    return "\n\n".join([_HEADING, *_tables([Params], "")]) + "\n"
+
+
+def _tables(groups: list[type[Settings]], place: str) -> list[str]:
+    """The tables of the groups that may lie at a place, then of those below them, each once."""
+    tables: list[str] = []
+    below: dict[str, list[type[Settings]]] = {}
+    for group in groups:
+        rows = []
+        for name, field in group.model_fields.items():
+            inner = groups_of(field.annotation)
+            if inner:
+                key = f"{name}.<data set>" if name == "dataset" else name
+                below.setdefault(f"{place}.{key}".lstrip("."), inner)
+            if field.description:
+                about = field.json_schema_extra
+                values = " ".join(f"`{value}`" for value in _values(field.annotation))
+                cells = f"`{name}`", f"`{_plain(field)}`", values or about["unit"], field.description, about["source"]
+                rows.append(f"| {' | '.join(cells)} |")
+        if place:
+            of = f", {next(iter(group.model_fields))} {', '.join(f'`{kind}`' for kind in _kinds(group))}"
+            tables.append(f"## `{place}`{of if len(groups) > 1 else ''}\n\n{inspect.getdoc(group)}")
+        if rows:
+            heading = ["| key | default | unit or values | meaning | source of the default |", "| --- " * 5 + "|"]
+            tables.append("\n".join([*heading, *rows]))
+    return [*tables, *(table for inner, of in below.items() for table in _tables(of, inner))]
 
 
 _HEADING = """# Settings
 
 Every key of `params.yaml`. What a group leaves out has the default; unknown keys are errors. A key's full name is its
-group's and its own: `dvc exp run -S dataset.synthetic.eta=0.005`. Sources: *paper* is STATE (Wang et al., ICDM 2022),
-*authors* its authors' public code, *VEC* the extraction of objects that the paper adopts (Yu et al., ACM MM 2020), here
-with its values for Ped2; where none is named, the default is this project's choice. This page is what `vad settings`
-prints."""
+group's and its own: `dvc exp run -S dataset.synthetic.eta=0.005`. Where a group may be one of several, such as a
+detector, its first key says which, and it has the keys of that one alone. Sources: *paper* is STATE (Wang et al., ICDM
+2022), *authors* its authors' public code, *VEC* the extraction of objects that the paper adopts (Yu et al., ACM MM
+2020), here with its values for Ped2; where none is named, the default is this project's choice. This page is what
+`vad settings` prints."""
 
 
-def _group_of(annotation: Any) -> type[Settings] | None:
-    """The settings group an annotation holds: itself, in a union with None, or as a dictionary's values."""
+def groups_of(annotation: Any) -> list[type[Settings]]:
+    """The settings groups an annotation may hold: itself, those of a union, or of a dictionary's values."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return annotation
-    inner = [_group_of(part) for part in getattr(annotation, "__args__", ())]
-    return next((group for group in inner if group is not None), None)
+        return [annotation]
+    return [group for part in get_args(annotation) for group in groups_of(part)]
 
 
 def _values(annotation: Any) -> tuple[Any, ...]:
     """The values of a setting that is one of a few; () for others."""
     if annotation is bool:
         return ("true", "false")
-    return annotation.__args__ if get_origin(annotation) is Literal else ()
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _plain(field: FieldInfo) -> str:
@@ -427,6 +568,8 @@ def _plain(field: FieldInfo) -> str:
         return "required"
     if field.default is None:
         return "null"
+    if isinstance(field.default, Settings):
+        return "{...}"
     if isinstance(field.default, bool):
         return str(field.default).lower()
     return str(list(field.default)) if isinstance(field.default, tuple) else str(field.default)

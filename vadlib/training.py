@@ -13,7 +13,7 @@ from vadlib.cubes.shards import Batch, CubeSet
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.models.objective import reconstruction_loss
-from vadlib.settings import Branch, Training
+from vadlib.settings import Branch, TrainingSettings
 
 
 @dataclass
@@ -28,7 +28,7 @@ def train_branch(
     network: nn.Module,
     branch: Branch,
     cubes: CubeSet,
-    settings: Training,
+    settings: TrainingSettings,
     p: float,
     engine: Engine,
     *,
@@ -102,7 +102,7 @@ def training_step(
     return loss.item() / target[0].numel()
 
 
-def learning_rate(settings: Training, step: int, total: int) -> float:
+def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:
     """Of step `step` (from 0) of `total`: constant as in the paper, or falling to 0 along half a cosine."""
     if settings.schedule == "constant":
         return settings.lr

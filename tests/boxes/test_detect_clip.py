@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vadlib.boxes import APPEARANCE, BOX_COLUMNS, Boxes, box_table, detect_clip, make_detector
+from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.registry import make_detector
+from vadlib.boxes.table import APPEARANCE, BOX_COLUMNS, Boxes, box_table
 from vadlib.clips import Clip
-from vadlib.settings import Detector
+from vadlib.settings import ImportedBoxesSettings, MotionBoxSettings, MotionDetectorSettings, YoloSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 9, 100, 60)
-MOTION_ONLY = Detector(kind="motion", motion_kernel=1)
+MOTION_ONLY = MotionDetectorSettings(motion=MotionBoxSettings(kernel=1))
 
 
 def walk(frames: int) -> list[np.ndarray]:
@@ -51,7 +53,7 @@ def test_clip_without_frames_has_no_boxes():
 
 
 def test_motion_is_added_only_for_what_was_not_detected():
-    settings = Detector(motion_kernel=1)
+    settings = YoloSettings(motion=MotionBoxSettings(kernel=1))
     found = list(detect_clip(CLIP, walk(5), follow, settings, batch=2))
     # The box detected in frame t covers frame t's block; what moves around it is less than 100 px².
     assert [b.source.tolist() for b in found] == [[APPEARANCE]] * 5
@@ -62,7 +64,7 @@ def test_batches_change_nothing(batch):
     def dull(clip, first, frames):
         return [b.take(slice(0, (first + i) % 2)) for i, b in enumerate(follow(clip, first, frames))]
 
-    settings = Detector(motion_kernel=1)
+    settings = YoloSettings(motion=MotionBoxSettings(kernel=1))
     expected = box_table(CLIP, detect_clip(CLIP, walk(9), dull, settings, 3))
     found = box_table(CLIP, detect_clip(CLIP, walk(9), dull, settings, batch))
     assert set(expected["source"]) == {"appearance", "motion"}
@@ -77,13 +79,13 @@ def test_frames_are_read_as_they_are_needed():
             read.append(t)
             yield frame
 
-    boxes = detect_clip(CLIP, frames(), follow, Detector(), batch=2)
+    boxes = detect_clip(CLIP, frames(), follow, YoloSettings(), batch=2)
     next(boxes)
     assert len(read) <= 4  # frame 0's motion needs frame 1, which comes in batches of two
 
 
 def test_motion_can_be_left_out():
-    found = list(detect_clip(CLIP, walk(3), follow, Detector(motion=False)))
+    found = list(detect_clip(CLIP, walk(3), follow, YoloSettings(motion=None)))
     assert [len(b) for b in found] == [1, 1, 1]
 
 
@@ -91,9 +93,9 @@ def test_imported_boxes_with_motion_pass_whatever_their_size():
     def tiny(clip, first, frames):
         return [Boxes.of([[-1, 0, 3, 3]], "imported", [0.1]) for _ in frames]
 
-    settings = Detector(kind="import", weights=None, boxes="b.csv", imported_with_motion=True)
+    settings = ImportedBoxesSettings(boxes="b.csv", rules=None, motion=None)
     assert [b.xyxy.tolist() for b in detect_clip(CLIP, walk(2), tiny, settings)] == [[[0, 0, 3, 3]]] * 2
-    ruled = Detector(kind="import", weights=None, boxes="b.csv", motion=False)
+    ruled = ImportedBoxesSettings(boxes="b.csv", motion=None)
     assert [len(b) for b in detect_clip(CLIP, walk(2), tiny, ruled)] == [0, 0]
 
 

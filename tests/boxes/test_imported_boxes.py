@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vadlib.boxes import make_detector
+from vadlib.boxes.registry import make_detector
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.settings import Detector
+from vadlib.settings import ImportedBoxesSettings
 
 CLIPS = [
     Clip("01", "training", "data/x/training/frames/01", 3, 100, 60),
@@ -19,7 +19,7 @@ CLIPS = [
 
 
 def found(folder: Path, boxes: str, clip: Clip) -> list:
-    settings = Detector(kind="import", weights=None, boxes=boxes)
+    settings = ImportedBoxesSettings(boxes=boxes)
     detector = make_detector(settings, Path("weights"), folder, CLIPS)
     return [b.xyxy.tolist() for b in detector(clip, 0, [None] * clip.frames)]
 
@@ -95,7 +95,7 @@ def test_npy_of_a_whole_data_set_is_refused(tmp_path):
 def test_csv_rows_need_no_order_and_frames_no_rows(tmp_path):
     rows = ["clip,frame,x1,y1,x2,y2,score", "02,2,1,1,5,5,0.5", "01,0,0,0,9,9,0.25", "02,0,2,2,6,6,1"]
     (tmp_path / "testing.csv").write_text("\n".join(rows))
-    settings = Detector(kind="import", weights=None, boxes="{split}.csv")
+    settings = ImportedBoxesSettings(boxes="{split}.csv")
     detector = make_detector(settings, Path(), tmp_path, CLIPS)
     one, two, three = detector(CLIPS[2], 0, [None] * 3)
     assert (one.xyxy.tolist(), len(two), three.xyxy.tolist()) == ([[2, 2, 6, 6]], 0, [[1, 1, 5, 5]])
@@ -216,7 +216,7 @@ def test_json_nested_without_end_is_refused(tmp_path):
 
 def test_a_class_beyond_16_bits_is_unknown_and_not_another(tmp_path):
     (tmp_path / "testing.csv").write_text("clip,frame,x1,y1,x2,y2,score,cls\n02,0,0,0,9,9,1,65539\n02,0,1,1,9,9,1,3\n")
-    detect = make_detector(Detector(kind="import", boxes="{split}.csv"), Path("weights"), tmp_path, CLIPS)
+    detect = make_detector(ImportedBoxesSettings(boxes="{split}.csv"), Path("weights"), tmp_path, CLIPS)
     assert detect(CLIPS[2], 0, [None])[0].cls.tolist() == [-1, 3]
 
 
@@ -252,12 +252,7 @@ def test_published_boxes_of_ped2_all_survive(shared):
         for split in ("training", "testing")
         for path in sorted((folder / split / "frames").iterdir())
     ]
-    settings = Detector(
-        kind="import",
-        weights=None,
-        boxes="vec_boxes/bboxes_{split}_obj_det_with_motion.npy",
-        imported_with_motion=True,
-    )
+    settings = ImportedBoxesSettings(boxes="vec_boxes/bboxes_{split}_obj_det_with_motion.npy", rules=None, motion=None)
     detector = make_detector(settings, Path(), folder, clips)
     counts = {"training": 0, "testing": 0}
     for clip in clips:

@@ -4,10 +4,10 @@ import numpy as np
 
 from vadlib.boxes.motion import blurred_grey, motion_boxes
 from vadlib.boxes.table import MOTION
-from vadlib.settings import Detector
+from vadlib.settings import MotionBoxSettings
 
 # A kernel of one pixel does not blur, so the boxes are exact.
-SHARP = Detector(motion_kernel=1, motion_threshold=18, motion_min_area=100, grow=2)
+SHARP = MotionBoxSettings(kernel=1, threshold=18, min_area=100, grow=2)
 NONE = np.empty((0, 4), np.float32)
 
 
@@ -95,7 +95,7 @@ def test_dark_and_still_frames_have_no_motion():
 def test_blur_takes_away_single_pixels():
     noise = np.zeros((60, 100, 3), np.uint8)
     noise[30, 50] = 60
-    blurred = Detector(motion_kernel=5)
+    blurred = MotionBoxSettings(kernel=5)
     assert blurred_grey(noise, SHARP).max() == 60
     assert blurred_grey(noise, blurred).max() < 18
 

@@ -5,17 +5,17 @@ import pytest
 
 from vadlib.boxes.rules import apply_rules, covered, in_frame
 from vadlib.boxes.table import APPEARANCE, Boxes
-from vadlib.settings import Detector
+from vadlib.settings import RuleSettings
 
-SETTINGS = Detector(confidence=0.5, min_area=100, max_cover=0.6)
+SETTINGS = RuleSettings(confidence=0.5, min_area=100, max_cover=0.6)
 
 
 def boxes(*xyxy, score=None, cls=None) -> Boxes:
     return Boxes.of(np.array(xyxy, dtype=np.float32), APPEARANCE, score, cls)
 
 
-def kept(found: Boxes, settings: Detector = SETTINGS) -> list:
-    return apply_rules(found, 100, 80, settings).xyxy.tolist()
+def kept(found: Boxes, settings: RuleSettings = SETTINGS) -> list:
+    return apply_rules(in_frame(found, 100, 80), settings).xyxy.tolist()
 
 
 def test_confidence_must_be_more_than_the_setting():
@@ -76,9 +76,9 @@ def test_score_that_is_not_a_number_is_dropped():
 
 
 def test_no_boxes_stay_no_boxes():
-    assert apply_rules(boxes(), 100, 80, SETTINGS).xyxy.shape == (0, 4)
+    assert apply_rules(boxes(), SETTINGS).xyxy.shape == (0, 4)
 
 
 def test_no_class_is_filtered_out():
     found = boxes((0, 0, 20, 20), (40, 0, 60, 20), cls=[0, 79])
-    assert apply_rules(found, 100, 80, SETTINGS).cls.tolist() == [0, 79]
+    assert apply_rules(found, SETTINGS).cls.tolist() == [0, 79]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torchvision import models
 
-from vadlib.boxes import make_detector
+from vadlib.boxes.registry import make_detector
 from vadlib.boxes.torchvision_detector import _coco_ids
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.settings import Detector
+from vadlib.settings import RuleSettings, TorchvisionDetectorSettings
 
 NAME = "ssdlite320_mobilenet_v3_large"  # the smallest of them
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 3, 96, 64)
@@ -28,7 +28,7 @@ def weights(tmp_path_factory) -> Path:
 
 
 def detector(folder: Path, name: str = NAME):
-    settings = Detector(kind="torchvision", weights=name, confidence=0.0)
+    settings = TorchvisionDetectorSettings(model=name, rules=RuleSettings(confidence=0.0))
     return make_detector(settings, folder, Path(), [CLIP])
 
 

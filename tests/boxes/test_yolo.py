@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from vadlib.boxes import make_detector, yolo
+from vadlib.boxes import yolo
+from vadlib.boxes.registry import make_detector
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.settings import Detector
+from vadlib.settings import RuleSettings, YoloSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 360, 240)
 STREET = Path(__file__).resolve().parents[2] / "weights/synthetic/street_yolo.safetensors"
@@ -42,8 +43,8 @@ def tiny(tmp_path) -> Path:
     return path
 
 
-def detector(path: Path, **settings):
-    settings = Detector(weights=path.name, **settings)
+def detector(path: Path, confidence: float = 0.5, **settings):
+    settings = YoloSettings(weights=path.name, rules=RuleSettings(confidence=confidence), **settings)
     return make_detector(settings, path.parent, Path(), [CLIP])
 
 

@@ -16,6 +16,7 @@ import pytest
 from vadlib import fetch as fetching
 from vadlib.errors import VadError
 from vadlib.fetch import BENCHMARKS, Archive, Benchmark, fetch
+from vadlib.io.ownership import LEDGER, begin, own
 
 _random = random.Random(0)  # so that it does not pack well
 UNPACKED = {f"T{part}/T{part}001/001.tif": _random.randbytes(20_000) for part in ("rain", "est")}
@@ -116,7 +117,15 @@ def offer(server, monkeypatch):
 
 
 def _files(folder) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != LEDGER)
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
+def _left_by_a_kill(tmp_path, name):
+    """Where a killed `fetch` of `mini` was making something."""
+    own(tmp_path / ".mini.fetch")
+    begin(tmp_path / ".mini.fetch" / name)
+    return tmp_path / ".mini.fetch" / name
 
 
 def _refused(tmp_path, message) -> None:
@@ -148,6 +157,16 @@ def test_a_folder_with_something_in_it_is_left_alone(offer, server, tmp_path):
     with pytest.raises(VadError, match="mini: already there; remove it"):
         fetch("mini", tmp_path / "mini")
     assert _files(tmp_path) == {"mini/mine.txt": b""}
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("name", [".mini.fetch/notes.txt", ".mini.fetch/unpacked/notes.txt", ".mini.fetch/mini.tar.gz"])
+def test_somebody_elses_files_where_it_would_work_are_left_alone(offer, server, tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(VadError, match=r"\.mini\.fetch: already there, and not what this tool made"):
+        fetch("mini", tmp_path / "mini")
+    assert _files(tmp_path) == {name: b"mine"}
     assert server.asked == []
 
 
@@ -186,16 +205,14 @@ def test_a_server_without_ranges_sends_it_all_again(offer, server, tmp_path):
 
 
 def test_a_download_that_was_whole_already_is_used(offer, server, tmp_path):
-    (tmp_path / ".mini.fetch").mkdir()
-    (tmp_path / ".mini.fetch/mini.tar.gz.partial").write_bytes(server.content)
+    _left_by_a_kill(tmp_path, "mini.tar.gz.partial").write_bytes(server.content)
     fetch("mini", tmp_path / "mini")
     assert server.asked == [f"bytes={len(server.content)}-"]
     assert _files(tmp_path / "mini") == UNPACKED
 
 
 def test_more_than_the_server_has_is_thrown_away(offer, server, tmp_path):
-    (tmp_path / ".mini.fetch").mkdir()
-    (tmp_path / ".mini.fetch/mini.tar.gz.partial").write_bytes(server.content + b"more")
+    _left_by_a_kill(tmp_path, "mini.tar.gz.partial").write_bytes(server.content + b"more")
     fetch("mini", tmp_path / "mini")
     assert _files(tmp_path / "mini") == UNPACKED
 
@@ -304,8 +321,9 @@ def test_an_archive_without_the_folder_is_told(offer, tmp_path):
 
 
 def test_what_a_killed_try_had_unpacked_is_not_taken_for_whole(offer, tmp_path):
-    (tmp_path / ".mini.fetch/unpacked/Test").mkdir(parents=True)
-    (tmp_path / ".mini.fetch/unpacked/Test/half").touch()
+    unpacked = _left_by_a_kill(tmp_path, "unpacked")
+    (unpacked / "Test").mkdir(parents=True)
+    (unpacked / "Test/half").touch()
     fetch("mini", tmp_path / "mini")
     assert _files(tmp_path) == {f"mini/{name}": content for name, content in UNPACKED.items()}
 

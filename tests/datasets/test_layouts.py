@@ -11,9 +11,10 @@ from PIL import Image
 
 from tests import layouts
 from vadlib.clips import read_frames
-from vadlib.datasets import check_data, describe, index_dataset
+from vadlib.datasets.check import check_data, describe
+from vadlib.datasets.registry import index_dataset
 from vadlib.errors import VadError
-from vadlib.settings import Source, Street
+from vadlib.settings import FolderSourceSettings, StreetSourceSettings
 
 WRITERS = {
     "frames, pooled": ("frames", lambda f: layouts.write_frames_folders(f, "pooled")),
@@ -35,7 +36,7 @@ WRITERS = {
 
 
 def _source(layout, **more):
-    return Source(layout=layout, street=Street() if layout == "synthetic" else None, **more)
+    return StreetSourceSettings() if layout == "synthetic" else FolderSourceSettings(layout=layout, **more)
 
 
 def _index(folder, layout, **more):

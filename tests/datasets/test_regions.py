@@ -8,10 +8,10 @@ import pytest
 
 from tests.layouts import write_avenue, write_frames_folders, write_shanghaitech, write_ucsd
 from vadlib.clips import Clip
-from vadlib.datasets import index_dataset, index_regions
 from vadlib.datasets.regions import read_regions, regions_of_masks
+from vadlib.datasets.registry import index_dataset, index_regions
 from vadlib.errors import VadError
-from vadlib.settings import Source
+from vadlib.settings import FolderSourceSettings
 
 CLIP = Clip("01", "testing", "data/x/01.mp4", 6, 40, 20, anomalous=((1, 4),))
 HEADER = "clip,frame,track,x1,y1,x2,y2\n"
@@ -116,7 +116,7 @@ def test_masks_of_another_number_or_size_are_an_error() -> None:
 def test_the_layouts_masks_give_the_drawn_boxes(tmp_path: Path, layout: str, write) -> None:
     """The drawn anomaly is one square that moves by a pixel a frame: a region a frame, a track a span."""
     truth = write(tmp_path)
-    manifest = index_dataset("mini", Source(layout=layout), tmp_path, tmp_path)
+    manifest = index_dataset("mini", FolderSourceSettings(layout=layout), tmp_path, tmp_path)
     tables = list(index_regions(manifest, tmp_path, tmp_path))
     for clip, table in zip(manifest.split("testing"), tables, strict=True):
         drawn = truth.masks[clip.key]
@@ -129,7 +129,7 @@ def test_the_layouts_masks_give_the_drawn_boxes(tmp_path: Path, layout: str, wri
 
 def test_without_masks_and_without_a_file_there_are_no_regions(tmp_path: Path) -> None:
     write_frames_folders(tmp_path, "pooled")
-    manifest = index_dataset("mini", Source(layout="frames"), tmp_path, tmp_path)
+    manifest = index_dataset("mini", FolderSourceSettings(layout="frames"), tmp_path, tmp_path)
     assert index_regions(manifest, tmp_path, tmp_path) is None
 
 
@@ -139,13 +139,13 @@ def test_masks_of_some_clips_only_are_not_used(tmp_path: Path) -> None:
 
     write_ucsd(tmp_path, script=True, masks=True)
     shutil.rmtree(tmp_path / "Test/Test001_gt")
-    manifest = index_dataset("mini", Source(layout="ucsd"), tmp_path, tmp_path)
+    manifest = index_dataset("mini", FolderSourceSettings(layout="ucsd"), tmp_path, tmp_path)
     assert index_regions(manifest, tmp_path, tmp_path) is None
 
 
 def test_a_regions_file_goes_before_masks_and_with_any_layout(tmp_path: Path) -> None:
     write_frames_folders(tmp_path, "pooled")
     (tmp_path / "regions.csv").write_text(HEADER + "01,3,1,0,0,8,8\n", encoding="utf-8")
-    manifest = index_dataset("mini", Source(layout="frames"), tmp_path, tmp_path)
+    manifest = index_dataset("mini", FolderSourceSettings(layout="frames"), tmp_path, tmp_path)
     tables = list(index_regions(manifest, tmp_path, tmp_path))
     assert [len(table) for table in tables] == [1, 0, 0]

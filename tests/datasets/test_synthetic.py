@@ -12,9 +12,10 @@ import pytest
 from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.footage import APPEARANCE, MOTION, Rendered, clip_name, render_clip, write_footage
 from vadlib.datasets.synthetic.street import Canvas, View, lay, scene
-from vadlib.settings import Street
+from vadlib.io.ownership import LEDGER
+from vadlib.settings import StreetSettings
 
-SMALL = Street(size=(192, 128), training_clips=2, testing_clips=3, clip_frames=40, walkers=3)
+SMALL = StreetSettings(size=(192, 128), training_clips=2, testing_clips=3, clip_frames=40, walkers=3)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def testing_clips() -> list[list[Rendered]]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != LEDGER)
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -95,7 +96,7 @@ def test_each_test_clip_has_anomalous_and_normal_frames(testing_clips: list[list
 
 
 def test_both_sorts_of_anomaly_come_in_every_long_clip_and_every_kind_several_times() -> None:
-    street = Street(size=(96, 64), clip_frames=100, walkers=1)
+    street = StreetSettings(size=(96, 64), clip_frames=100, walkers=1)
     seen: dict[str, int] = {}
     for index in range(street.testing_clips):
         kinds = {o.kind for r in render_clip(street, "testing", index) for o in r.objects if o.anomalous}
@@ -164,7 +165,7 @@ def test_size_follows_the_perspective() -> None:
 
 def test_feet_stand_still_on_the_ground_while_a_walker_passes() -> None:
     """A gait that matches its speed: a foot stays under the same pixels while its owner moves past its length."""
-    street = Street(training_clips=1, clip_frames=60, walkers=1, seed=3)
+    street = StreetSettings(training_clips=1, clip_frames=60, walkers=1, seed=3)
     held = longest = np.zeros(street.size[0], int)
     middles: list[float] = []
     for rendered in render_clip(street, "training", 0):

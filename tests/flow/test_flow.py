@@ -8,8 +8,9 @@ import pytest
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.flow import flow_of_clip, make_estimator, resize_flow
-from vadlib.settings import Flow
+from vadlib.flow.fields import flow_of_clip, resize_flow
+from vadlib.flow.registry import make_estimator
+from vadlib.settings import DisSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 160, 128)
 
@@ -27,7 +28,7 @@ def shifted(frames: int, dx: int, dy: int) -> list[np.ndarray]:
 
 
 def flow(frames, **settings) -> list[np.ndarray]:
-    return list(flow_of_clip(CLIP, frames, make_estimator(Flow(**settings), Path("weights"), Path("data"))))
+    return list(flow_of_clip(CLIP, frames, make_estimator(DisSettings(**settings), Path("weights"), Path("data"))))
 
 
 def inner(field: np.ndarray) -> np.ndarray:
@@ -79,7 +80,7 @@ def test_frames_are_read_as_they_are_needed():
             read.append(1)
             yield frame
 
-    next(flow_of_clip(CLIP, frames(), make_estimator(Flow(), Path(), Path())))
+    next(flow_of_clip(CLIP, frames(), make_estimator(DisSettings(), Path(), Path())))
     assert len(read) == 2
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.flow import flow_of_clip, make_estimator
-from vadlib.settings import Flow
+from vadlib.flow.fields import flow_of_clip
+from vadlib.flow.registry import make_estimator
+from vadlib.settings import ImportedFlowSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 3, 8, 6)
 FIELDS = [np.full((6, 8, 2), (u, -u / 2), np.float32) for u in (1.5, -3.25)]
@@ -31,7 +32,7 @@ def write_kitti(path: Path, field: np.ndarray) -> None:
 
 def flow(data: Path, frames: int = 3, **settings) -> list[np.ndarray]:
     images = [np.zeros((6, 8, 3), np.uint8)] * frames
-    estimator = make_estimator(Flow(kind="import", fields="flow", **settings), Path("weights"), data)
+    estimator = make_estimator(ImportedFlowSettings(fields="flow", **settings), Path("weights"), data)
     return list(flow_of_clip(CLIP, images, estimator))
 
 

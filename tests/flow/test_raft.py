@@ -9,8 +9,10 @@ from torchvision import models
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.flow import flow_of_clip, make_estimator, raft
-from vadlib.settings import Flow
+from vadlib.flow import raft
+from vadlib.flow.fields import flow_of_clip
+from vadlib.flow.registry import make_estimator
+from vadlib.settings import RaftSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 160, 136)
 FILE = "raft_small_C_T_V2-01064c6d.pth"
@@ -30,7 +32,7 @@ def noise(frames: int, height: int, width: int) -> list[np.ndarray]:
 
 
 def flow(folder: Path, frames, **settings) -> list[np.ndarray]:
-    estimator = make_estimator(Flow(kind="raft_small", **settings), folder, Path("data"))
+    estimator = make_estimator(RaftSettings(kind="raft_small", **settings), folder, Path("data"))
     return list(flow_of_clip(CLIP, frames, estimator))
 
 

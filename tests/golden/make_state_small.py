@@ -13,9 +13,9 @@ import torch
 
 from benchmarks.literal import LiteralState, copy_weights, loss, perturbed_scores
 from vadlib.models.state import State
-from vadlib.settings import Model
+from vadlib.settings import StateSettings
 
-MODEL = Model(widths=(4, 4, 8), layers=2, heads=2)
+MODEL = StateSettings(widths=(4, 4, 8), layers=2, heads=2)
 LENGTH, ETA = 5, 0.01
 
 

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from vadlib.boxes.table import IMPORTED, Boxes
+from vadlib.boxes.table import IMPORTED, Boxes, DetectFrames
 from vadlib.clips import Clip, natural_key
 from vadlib.errors import VadError
-from vadlib.settings import Detector
+from vadlib.settings import ImportedBoxesSettings
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Rows:
     boxes: Boxes
 
 
-def imported_detector(settings: Detector, data_folder: Path, clips: Sequence[Clip]):
-    """A `DetectFrames` that looks boxes up: .npy, .json or .csv below `data_folder`, as `settings.boxes`
-    says.
+def make_detector(
+    settings: ImportedBoxesSettings, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str
+) -> DetectFrames:
+    """A detector that looks boxes up: .npy, .json or .csv below `data_folder`, as `settings.boxes` says.
 
     - .npy (VEC): one (n, 4) array for each frame, in the order of the split's clips.
     - .json (COCO): `images` with `file_name` `<clip>/<image>`, and `frame_id` from 0 or, without, every
@@ -58,6 +59,11 @@ def imported_detector(settings: Detector, data_folder: Path, clips: Sequence[Cli
         return [of_clip.boxes.take(slice(a, b)) for a, b in pairwise(bounds)]
 
     return detect
+
+
+def weights_file(settings: ImportedBoxesSettings, weights_folder: Path) -> None:
+    """It has no weights."""
+    return None
 
 
 def box_file(boxes: str, data_folder: Path, split: str) -> Path:

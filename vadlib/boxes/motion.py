@@ -1,26 +1,42 @@
-"""Boxes of what moves and was not detected (paper III-A: motion; the rule is VEC's)."""
+"""Boxes of what moves and was not detected (paper III-A: motion; the rule is VEC's). Kind `motion` has no others."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vadlib.boxes.table import MOTION, Boxes
-from vadlib.settings import Detector
+from vadlib.boxes.table import APPEARANCE, MOTION, Boxes, DetectFrames
+from vadlib.clips import Clip
+from vadlib.settings import MotionBoxSettings, MotionDetectorSettings
 
 MAX_ASPECT = 10  # a motion box's sides are less than this many times each other (VEC)
 
 
-def blurred_grey(frame: np.ndarray, settings: Detector) -> np.ndarray:
+def make_detector(
+    settings: MotionDetectorSettings, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str
+) -> DetectFrames:
+    """A detector that finds nothing: every box is a motion box."""
+    return lambda clip, first, frames: [Boxes.of([], APPEARANCE) for _ in frames]
+
+
+def weights_file(settings: MotionDetectorSettings, weights_folder: Path) -> None:
+    """It has no weights."""
+    return None
+
+
+def blurred_grey(frame: np.ndarray, settings: MotionBoxSettings) -> np.ndarray:
     """(H, W, 3) uint8 RGB to (H, W) uint8, what `motion_boxes` compares.
 
     VEC differences the three channels and asks whether any passes the threshold. Here grey levels are
     compared, in which the threshold is given; on grey footage the two are the same.
     """
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    return cv2.GaussianBlur(grey, (settings.motion_kernel, settings.motion_kernel), 0)
+    return cv2.GaussianBlur(grey, (settings.kernel, settings.kernel), 0)
 
 
 def motion_boxes(
-    before: np.ndarray, current: np.ndarray, after: np.ndarray, detected: np.ndarray, settings: Detector
+    before: np.ndarray, current: np.ndarray, after: np.ndarray, detected: np.ndarray, settings: MotionBoxSettings
 ) -> Boxes:
     """Boxes around what changes from frame t-1 over t to t+1, outside the boxes detected in frame t.
 
@@ -30,7 +46,7 @@ def motion_boxes(
     height, width = current.shape
     # A sum of two differences reaches 510; in 8 bits, as in VEC, it would wrap around.
     change = cv2.absdiff(before, current).astype(np.uint16) + cv2.absdiff(current, after)
-    moving = (change > settings.motion_threshold).astype(np.uint8)
+    moving = (change > settings.threshold).astype(np.uint8)
     outward = np.array([-settings.grow, -settings.grow, settings.grow, settings.grow], dtype=np.float32)
     for x1, y1, x2, y2 in np.concatenate(
         [np.floor(detected[:, :2] + outward[:2]), np.ceil(detected[:, 2:] + outward[2:])], axis=1
@@ -38,7 +54,7 @@ def motion_boxes(
         moving[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 0
     contours, _ = cv2.findContours(moving, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     x, y, w, h = np.array([cv2.boundingRect(c) for c in contours], dtype=np.int64).reshape(-1, 4).T
-    keep = (w * h > settings.motion_min_area) & (w < MAX_ASPECT * h) & (h < MAX_ASPECT * w)
+    keep = (w * h > settings.min_area) & (w < MAX_ASPECT * h) & (h < MAX_ASPECT * w)
     xyxy = np.stack([x, y, x + w, y + h], axis=1)[keep] + outward
     xyxy = xyxy.clip(0, [width, height, width, height])
     return Boxes.of(xyxy[np.lexsort(xyxy.T[[3, 2, 0, 1]])], MOTION)

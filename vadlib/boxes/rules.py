@@ -3,12 +3,11 @@
 import numpy as np
 
 from vadlib.boxes.table import Boxes
-from vadlib.settings import Detector
+from vadlib.settings import RuleSettings
 
 
-def apply_rules(boxes: Boxes, width: int, height: int, settings: Detector) -> Boxes:
-    """Clip to the frame, then drop what is empty, unsure, small, or covered by a larger box; in order."""
-    boxes = in_frame(boxes, width, height)
+def apply_rules(boxes: Boxes, settings: RuleSettings) -> Boxes:
+    """Of boxes in the frame drop what is unsure, small, or covered by a larger box; in order."""
     boxes = boxes.take(boxes.score > settings.confidence)
     sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2] + 1  # VEC counts both ends of a side
     boxes = boxes.take(sides.prod(axis=1) >= settings.min_area)

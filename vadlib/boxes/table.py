@@ -1,6 +1,6 @@
 """What a box is, and the columns of the box table."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,11 @@ class Boxes:
             np.concatenate([self.cls, other.cls]),
             np.concatenate([self.source, other.source]),
         )
+
+
+# The boxes of consecutive frames of a clip: (clip, number of the first frame, frames (H, W, 3) uint8 RGB).
+# What is returned for a frame depends on that frame alone, not on those it is given with.
+DetectFrames = Callable[[Clip, int, Sequence[np.ndarray]], list[Boxes]]
 
 
 def box_table(clip: Clip, boxes: Iterable[Boxes], first: int = 0) -> pd.DataFrame:

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.boxes.table import APPEARANCE, Boxes
+from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.weights import load_into, torch_device, torchvision_weights
-from vadlib.settings import Detector
+from vadlib.settings import TorchvisionDetectorSettings
 
 
-def torchvision_detector(name: str, weights_folder: Path, settings: Detector, device: str = "auto"):
-    """A `DetectFrames` of the model `name` with torchvision's COCO weights.
+def make_detector(
+    settings: TorchvisionDetectorSettings, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str
+) -> DetectFrames:
+    """A detector of torchvision's, with its COCO weights.
 
     No class is filtered out. Raises VadError for an unknown name, and where the weights are missing and
     cannot be downloaded.
@@ -21,25 +23,31 @@ def torchvision_detector(name: str, weights_folder: Path, settings: Detector, de
     import torch
     from torchvision import models
 
+    name = settings.model
     names = models.list_models(module=models.detection)
     if name not in names:
-        raise VadError(f"detector.weights: torchvision has no detector {name!r}; it has: {', '.join(names)}")
+        raise VadError(f"detector.model: torchvision has no detector {name!r}; it has: {', '.join(names)}")
     model = models.get_model(name, weights=None, weights_backbone=None)
     load_into(model, torchvision_weights(name, weights_folder), name)
     # The longer side decides, and the shorter follows. SSD has its own fixed size, which goes before these.
     model.transform.min_size, model.transform.max_size = (settings.image_size,), settings.image_size
-    device = torch_device(device)
-    model.eval().to(device)
+    place = torch_device(device)
+    model.eval().to(place)
     ids = _coco_ids(models.get_model_weights(name).DEFAULT.meta["categories"])
 
     @torch.inference_mode()
     def detect(clip: Clip, first: int, frames: Sequence[np.ndarray]) -> list[Boxes]:
         # Frames of a clip are of one size, so the padding of a batch to its largest image pads nothing more.
-        images = [torch.from_numpy(f.astype(np.float32)).to(device).permute(2, 0, 1) / 255 for f in frames]
+        images = [torch.from_numpy(f.astype(np.float32)).to(place).permute(2, 0, 1) / 255 for f in frames]
         found = [{key: value.cpu().numpy() for key, value in result.items()} for result in model(images)]
         return [Boxes.of(f["boxes"], APPEARANCE, f["scores"], ids[f["labels"]]) for f in found]
 
     return detect
+
+
+def weights_file(settings: TorchvisionDetectorSettings, weights_folder: Path) -> Path:
+    """The file of its weights, fetched where it can be. Raises VadError where it is missing and cannot be fetched."""
+    return torchvision_weights(settings.model, weights_folder)
 
 
 def _coco_ids(categories: Sequence[str]) -> np.ndarray:

@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vadlib.boxes.table import APPEARANCE, Boxes
+from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io.ownership import check
 from vadlib.io.weights import torch_device
-from vadlib.settings import Detector
+from vadlib.settings import YoloSettings
 
 RELEASES = "https://github.com/ultralytics/assets/releases"
 STRIDE = 32  # of every YOLO here; the sides of its input are multiples
@@ -32,8 +33,10 @@ NMS_IOU = 0.7  # ultralytics' default
 MAX_BOXES = 300  # of a frame; ultralytics' default
 
 
-def yolo_detector(weights: Path, settings: Detector, device: str = "auto"):
-    """A `DetectFrames` of the YOLO in `weights`. No class is filtered out.
+def make_detector(
+    settings: YoloSettings, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str
+) -> DetectFrames:
+    """The YOLO in `weights_folder` that the settings name. No class is filtered out.
 
     A frame is resized so that its longer side is `settings.image_size` and padded to multiples of 32 (an
     export of a fixed size has that size), each frame by itself, so that its boxes do not depend on its
@@ -44,7 +47,7 @@ def yolo_detector(weights: Path, settings: Detector, device: str = "auto"):
     import torch
     from torchvision.ops import batched_nms
 
-    model = _load(weights, device)
+    model = _load(weights_folder / settings.weights, device)
     size = _export_size(model)
 
     @torch.inference_mode()
@@ -69,7 +72,7 @@ def yolo_detector(weights: Path, settings: Detector, device: str = "auto"):
             score, ids = output[4:].max(dim=0)
             centre, half = output[:2].T, output[2:4].T / 2
             xyxy = torch.cat([centre - half, centre + half], dim=1)
-        sure = score > settings.confidence
+        sure = score > settings.rules.confidence
         xyxy, score, ids = xyxy[sure], score[sure], ids[sure]
         if not model.end2end:
             # ultralytics' own suppression stops after two seconds, with the boxes it has: not the same each
@@ -136,7 +139,7 @@ def _ultralytics() -> Any:
 
 def _load(weights: Path, device: str) -> Any:
     """ultralytics' AutoBackend for a file: images (n, 3, H, W) in [0, 1] to raw predictions."""
-    yolo_weights(weights)
+    _fetched(weights)
     tasks = _ultralytics()
     from ultralytics.nn.autobackend import AutoBackend
 
@@ -161,11 +164,15 @@ def _load(weights: Path, device: str) -> Any:
     return model.eval()
 
 
-def yolo_weights(weights: Path) -> Path:
-    """The same path, once there is something at it: a name ultralytics publishes is downloaded.
+def weights_file(settings: YoloSettings, weights_folder: Path) -> Path:
+    """The weights' file or folder, once there is something at it: a name ultralytics publishes is downloaded.
 
     Raises VadError where that fails, for other names, and for formats that cannot be read here.
     """
+    return _fetched(weights_folder / settings.weights)
+
+
+def _fetched(weights: Path) -> Path:
     _check_kind(weights)
     if not weights.exists():
         _download(weights)
@@ -214,6 +221,7 @@ def _download(weights: Path) -> None:
     advice = f"download it from {RELEASES} and put it there"
     if weights.name not in GITHUB_ASSETS_NAMES:
         raise VadError(f"{weights}: not found; put the weights there, or name a file of {RELEASES}")
+    check(weights)
     weights.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=weights.parent, prefix=".partial-") as folder:
         try:

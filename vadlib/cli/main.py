@@ -31,9 +31,11 @@ def import_checkpoint(
     ] = "shared",
 ) -> Mapping[str, int]:
     """Turn one branch of an authors' checkpoint into this project's safetensors. Both settings hold it exactly."""
+    from vadlib.io.ownership import check
     from vadlib.models.authors import read_authors_checkpoint
     from vadlib.models.checkpoint import save_model
 
+    check(output)
     network, model, length = read_authors_checkpoint(checkpoint, branch, head_input=head_input, positional=positional)
     save_model(output, network, model, branch, length)
     return {"layers": model.layers, "heads": model.heads, "parameters": sum(p.numel() for p in network.parameters())}
@@ -43,7 +45,7 @@ def check_data(
     dataset: Annotated[str, typer.Argument(help="A data set that params.yaml describes.")],
 ) -> None:
     """Show what of a data set is there and what is missing, with its counts against the known totals."""
-    from vadlib.datasets import check_data as check
+    from vadlib.datasets.check import check_data as check
     from vadlib.pipeline.places import Places
 
     settings, _ = load_dataset(dataset)
@@ -99,20 +101,27 @@ def score(
     import time
     from dataclasses import replace
 
-    from vadlib.footage.score import find_footage, is_single, listed_paths, score_footage
+    from vadlib.footage.score import apart_from, begin_folder, find_footage, is_single, listed_paths, score_footage
     from vadlib.footage.stream import make_scorer
+    from vadlib.io.ownership import check_apart
     from vadlib.scoring.model_folder import read_package
-    from vadlib.settings import Compute
+    from vadlib.settings import ComputeSettings
 
+    named = [path for path in videos if str(path) != "-"]
+    for _ in apart_from(output, named):
+        pass
+    for source in [model, *([] if detector_weights is None else [detector_weights])]:
+        check_apart(output, source)
     package = read_package(model)
     # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
-    scorer = make_scorer(package, Compute(score_batch=16), detector_weights)
+    scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
     limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
     counts: Counter[str] = Counter()
     started = time.monotonic()
     try:
-        for footage in find_footage(listed_paths(videos)):
+        for footage in find_footage(apart_from(output, listed_paths(videos))):
             folder = output if is_single(videos) else output / footage.name
+            begin_folder(output)
             counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet))
             counts["clips"] += 1
     except KeyboardInterrupt:
@@ -135,9 +144,9 @@ def train(
     """Learn what is normal from a folder of videos. Killed, the same command goes on where it was."""
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
-    from vadlib.settings import OWN_FOOTAGE, Compute, load_group
+    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group
 
-    chosen, compute, weights = OWN_FOOTAGE, Compute(), None
+    chosen, compute, weights = OWN_FOOTAGE, ComputeSettings(), None
     if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
         chosen = load_group(Path(settings))
     elif settings is not None:

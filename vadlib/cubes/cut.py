@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vadlib.settings import Cube
+from vadlib.settings import CubeSettings
 
 
 def window(frame: int, frames: int, context: int) -> list[int]:
@@ -49,7 +49,9 @@ class FrameCubes:
     centre: int  # which of the L patches shows `frame` itself
 
 
-def cubes_of_clip(fields: Iterable[np.ndarray], boxes: Iterable[np.ndarray], cube: Cube) -> Iterator[FrameCubes]:
+def cubes_of_clip(
+    fields: Iterable[np.ndarray], boxes: Iterable[np.ndarray], cube: CubeSettings
+) -> Iterator[FrameCubes]:
     """Cut the cubes of every frame of a clip, in order, holding 2T+1 fields at a time.
 
     The clip's length is known once `fields` end: frame t needs no more than the field of t+T, or that of 2T where

@@ -18,17 +18,10 @@ import numpy as np
 from vadlib.errors import VadError
 from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
 from vadlib.settings import Branch
+from vadlib.units import CHANNELS
 
-FLOW_STEPS_PER_PIXEL = 32
-CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
 DTYPES: dict[Branch, type] = {"raw": np.uint8, "flow": np.int16}
 BLOCK = 32  # cubes in an HDF5 chunk: the unit that is read and shuffled
-
-
-def flow_steps(flow: np.ndarray) -> np.ndarray:
-    """Flow in px per frame as int16 steps of 1/32 px, rounded to the nearest and kept within +-1023 px."""
-    limit = np.iinfo(np.int16).max
-    return np.rint(flow * FLOW_STEPS_PER_PIXEL).clip(-limit, limit).astype(np.int16)
 
 
 class ShardWriter(AbstractContextManager["ShardWriter"]):
@@ -141,6 +134,7 @@ class Batch:
 
     raw: np.ndarray  # uint8 (B, L, patch, patch, 3), RGB
     flow: np.ndarray | None  # int16 (B, L, patch, patch, 2), 1/32 px per frame; None where only raw was asked for
+    boxes: np.ndarray  # float32 (B, 4), xyxy in source pixels
 
 
 class CubeSet:
@@ -228,12 +222,12 @@ class CubeSet:
             if left_out >= count:  # behind the resume point: not even read
                 left_out -= count
                 continue
-            pool = _rows(self._read(blocks, rows), slice(left_out, None))
+            pool = take(self._read(blocks, rows), slice(left_out, None))
             left_out = 0
-            held = pool if held is None else _join(held, pool)
+            held = pool if held is None else join(held, pool)
             while len(held.raw) >= size:
-                yield _rows(held, slice(None, size))
-                held = _rows(held, slice(size, None))
+                yield take(held, slice(None, size))
+                held = take(held, slice(size, None))
         if held is not None and len(held.raw):
             yield held
 
@@ -241,7 +235,7 @@ class CubeSet:
         """The blocks' cubes, read in the order they lie on disk, then put into the order of `rows`."""
         count = sum(stop - start for _, start, stop in blocks)
         offsets = np.cumsum([0] + [stop - start for _, start, stop in blocks])
-        raw = flow = None
+        found: dict[str, np.ndarray] = {}
         before = None
         for position in sorted(range(len(blocks)), key=blocks.__getitem__):
             index, start, stop = blocks[position]
@@ -249,23 +243,28 @@ class CubeSet:
                 self._close(before)  # files of one clip are open at a time, however many clips there are
             before = index
             raw_shard, flow_shard = self._clips[index]
-            part = raw_shard.read("cubes", slice(start, stop))
-            raw = np.empty((count, *part.shape[1:]), part.dtype) if raw is None else raw
-            raw[offsets[position] : offsets[position + 1]] = part
+            parts = {name: raw_shard.read(name, slice(start, stop)) for name in ("cubes", "boxes")}
             if flow_shard is not None:
-                part = flow_shard.read("cubes", slice(start, stop))
-                flow = np.empty((count, *part.shape[1:]), part.dtype) if flow is None else flow
-                flow[offsets[position] : offsets[position + 1]] = part
+                parts["flow"] = flow_shard.read("cubes", slice(start, stop))
+            for name, part in parts.items():
+                whole = found.setdefault(name, np.empty((count, *part.shape[1:]), part.dtype))
+                whole[offsets[position] : offsets[position + 1]] = part
         if before is not None:
             self._close(before)
-        return Batch(raw[rows], None if flow is None else flow[rows])
+        return take(Batch(found["cubes"], found.get("flow"), found["boxes"]), rows)
 
 
-def _rows(batch: Batch, rows: slice) -> Batch:
-    return Batch(batch.raw[rows], None if batch.flow is None else batch.flow[rows])
+def take(batch: Batch, rows: slice | np.ndarray) -> Batch:
+    """Some of a batch's cubes."""
+    return Batch(batch.raw[rows], None if batch.flow is None else batch.flow[rows], batch.boxes[rows])
 
 
-def _join(a: Batch, b: Batch) -> Batch:
+def join(a: Batch, b: Batch) -> Batch:
+    """The cubes of one batch, then those of another."""
     if not len(a.raw):
         return b
-    return Batch(np.concatenate([a.raw, b.raw]), None if a.flow is None else np.concatenate([a.flow, b.flow]))
+    return Batch(
+        np.concatenate([a.raw, b.raw]),
+        None if a.flow is None else np.concatenate([a.flow, b.flow]),
+        np.concatenate([a.boxes, b.boxes]),
+    )

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vadlib.cubes.shards import FLOW_STEPS_PER_PIXEL
 from vadlib.engine.convolution import hasten
 from vadlib.engine.frozen import freeze
 from vadlib.errors import VadError
-from vadlib.settings import Compute
+from vadlib.settings import ComputeSettings
+from vadlib.units import FLOW_STEPS
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Engine:
 
     def flows(self, flow: np.ndarray) -> Tensor:
         """int16 (B, L, H, W, 2) in 1/32 px to float32 (B, L, 2, H, W) in px per frame, on the device."""
-        return torch.from_numpy(flow).to(self.device).permute(0, 1, 4, 2, 3).float().div_(FLOW_STEPS_PER_PIXEL)
+        return torch.from_numpy(flow).to(self.device).permute(0, 1, 4, 2, 3).float().div_(FLOW_STEPS)
 
     def for_training(self, model: nn.Module) -> nn.Module:
         """The model itself, moved to the device, channels last (convolutions are fastest that way), its convolutions in
@@ -46,7 +46,7 @@ class Engine:
         return freeze(model, self.dtype)
 
 
-def make_engine(compute: Compute) -> Engine:
+def make_engine(compute: ComputeSettings) -> Engine:
     """Choose device and precision. Raises VadError where a GPU was asked for and there is none."""
     name = compute.device
     if name == "auto":

@@ -8,16 +8,18 @@ import numpy as np
 
 from vadlib.clips import Clip, natural_key
 from vadlib.errors import VadError
-from vadlib.flow import resize_flow
-from vadlib.settings import Flow
+from vadlib.flow.fields import EstimateFlow, resize_flow
+from vadlib.settings import ImportedFlowSettings
 
 FLO_MAGIC = b"PIEH"  # 202021.25 as float32, which opens every .flo
 MAX_PIXELS = 1 << 26  # of a PNG
 UNKNOWN = 1e9  # px: .flo's mark of a pixel without flow
 
 
-def imported_estimator(settings: Flow, data_folder: Path):
-    """An `EstimateFlow` that reads `<data_folder>/<settings.fields>/<split>/<clip>/`, in natural order.
+def make_estimator(
+    settings: ImportedFlowSettings, weights_folder: Path, data_folder: Path, device: str
+) -> EstimateFlow:
+    """An estimator that reads `<data_folder>/<settings.fields>/<split>/<clip>/`, in natural order.
 
     A clip of n frames has n - 1 fields there, or n, of which the last is not used. A field has the size of
     the frames, or `settings.size`, and is then rescaled. Raises VadError naming file, clip and frame for
@@ -40,6 +42,11 @@ def imported_estimator(settings: Flow, data_folder: Path):
             yield resize_flow(field, frame.shape[1], frame.shape[0])
 
     return estimate
+
+
+def weights_file(settings: ImportedFlowSettings, weights_folder: Path) -> None:
+    """It has no weights."""
+    return None
 
 
 def _files(folder: Path, clip: Clip) -> list[Path]:

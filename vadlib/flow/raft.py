@@ -8,7 +8,9 @@ import numpy as np
 
 from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.flow.fields import EstimateFlow, at_size
 from vadlib.io.weights import load_into, torch_device, torchvision_weights
+from vadlib.settings import RaftSettings
 
 STRIDE, LEAST = 8, 128  # px: sides of RAFT's input are multiples of 8, and four correlation levels need 128
 BATCH_BYTES = 1 << 28  # of the correlations of a batch
@@ -16,8 +18,8 @@ CPU_BYTES = 1 << 30  # of the correlations of a single pair, so that a stage sta
 MAX_BATCH = 8  # pairs; more gain nothing
 
 
-def raft_estimator(kind: str, weights_folder: Path, device: str = "auto"):
-    """An `EstimateFlow` of raft_small or raft_large with torchvision's weights.
+def make_estimator(settings: RaftSettings, weights_folder: Path, data_folder: Path, device: str) -> EstimateFlow:
+    """raft_small or raft_large with torchvision's weights.
 
     Pairs are worked on in batches, which change no flow beyond rounding. Raises VadError where the weights
     are missing and cannot be downloaded, and for frames too large for the memory a stage may use.
@@ -25,14 +27,14 @@ def raft_estimator(kind: str, weights_folder: Path, device: str = "auto"):
     import torch
     from torchvision import models
 
-    model = models.get_model(kind, weights=None)
-    load_into(model, torchvision_weights(kind, weights_folder), kind)
-    device = torch_device(device)
-    model.eval().to(device)
+    model = models.get_model(settings.kind, weights=None)
+    load_into(model, weights_file(settings, weights_folder), settings.kind)
+    place = torch_device(device)
+    model.eval().to(place)
 
     def prepared(frame: np.ndarray) -> torch.Tensor:
         """(3, H', W') in [-1, 1], padded to the right and below with its last column and row."""
-        image = torch.from_numpy(frame.astype(np.float32)).to(device).permute(2, 0, 1) / 127.5 - 1
+        image = torch.from_numpy(frame.astype(np.float32)).to(place).permute(2, 0, 1) / 127.5 - 1
         height, width = frame.shape[:2]
         below, right = _padded(height) - height, _padded(width) - width
         return torch.nn.functional.pad(image[None], (0, right, 0, below), mode="replicate")[0]
@@ -46,12 +48,17 @@ def raft_estimator(kind: str, weights_folder: Path, device: str = "auto"):
         frames = iter(frames)
         for frame in islice(frames, 1):
             height, width = frame.shape[:2]
-            batch, images = _batch(clip, height, width, device.type), [prepared(frame)]
+            batch, images = _batch(clip, height, width, place.type), [prepared(frame)]
             while following := [prepared(frame) for frame in islice(frames, batch)]:
                 images = [images[-1], *following]
                 yield from fields(images, height, width)
 
-    return estimate
+    return at_size(estimate, settings.size)
+
+
+def weights_file(settings: RaftSettings, weights_folder: Path) -> Path:
+    """The file of its weights, fetched where it can be. Raises VadError where it is missing and cannot be fetched."""
+    return torchvision_weights(settings.kind, weights_folder)
 
 
 def _padded(side: int) -> int:

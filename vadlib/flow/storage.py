@@ -15,28 +15,11 @@ import numpy as np
 
 from vadlib.errors import VadError
 from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
+from vadlib.units import FLOW_STEPS, to_pixels, to_steps
 
-STEPS = 32  # of a pixel
-MAX_ERROR = 0.5 / STEPS  # px
-MAX_FLOW = 1023  # px per frame, either way; 16 bits hold a little more
 CHUNK_BYTES = 1 << 20  # at most; a chunk is a frame, or rows of a large one
 BLOCK = 1 << 16  # numbers whose bits are shuffled together; the filter's own choice takes a tenth more
 UNITS = "1/32 px per frame"
-
-
-def to_steps(field: np.ndarray, place: str) -> np.ndarray:
-    """Flow in px per frame as it is stored: int16 steps of 1/32 px. Raises VadError, naming `place`, where it cannot
-    be."""
-    if not (np.abs(field) <= MAX_FLOW).all():  # nor is NaN
-        raise VadError(
-            f"{place}: holds flow beyond {MAX_FLOW} px per frame, or NaN: {field.flat[np.argmax(np.abs(field))]}"
-        )
-    return np.rint(field * STEPS).astype(np.int16)
-
-
-def to_pixels(steps: np.ndarray) -> np.ndarray:
-    """Stored flow, (H, W, 2), in px per frame: float32, contiguous."""
-    return np.multiply(steps, np.float32(1 / STEPS), order="C")
 
 
 class FlowWriter:
@@ -64,7 +47,7 @@ class FlowWriter:
                 track_times=False,
                 **hdf5plugin.Bitshuffle(nelems=BLOCK, cname="zstd", clevel=1),
             )
-            self._flow.attrs.update({"units": UNITS, "steps_per_px": STEPS, **self.about})
+            self._flow.attrs.update({"units": UNITS, "steps_per_px": FLOW_STEPS, **self.about})
             self._written, self._stack = 0, stack.pop_all()
         return self
 

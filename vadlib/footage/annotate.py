@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vadlib.errors import VadError
 from vadlib.footage.stream import ScoredFrame
 from vadlib.io.files import is_disk_full
-from vadlib.scoring.model_folder import Threshold
+from vadlib.scoring.thresholds import Threshold
 
 WIDTHS = (640, 1280)  # px: smaller frames are enlarged, so that text can be read; larger ones made smaller
 SECONDS = 10.0  # of the curve

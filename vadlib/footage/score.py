@@ -27,17 +27,16 @@ from vadlib.clips import (
 )
 from vadlib.errors import VadError
 from vadlib.footage.annotate import AnnotatedVideo
-from vadlib.footage.stream import ScoredFrame, Scorer, score_frames
+from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
+from vadlib.io.ownership import begin, check, check_apart, discard, is_made, is_own, own, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
 from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
 from vadlib.report.inspection import TopMoments, inspect_cubes
-from vadlib.scoring.model_folder import Threshold
+from vadlib.scoring.thresholds import GAP_SECONDS, Threshold
 
-GAP_SECONDS = 1.0
-"""Anomalous frames less than this apart are one segment: scores near the threshold would make dozens of it."""
-
-FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2")
+FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2", "track", "reason")
+RESULTS = ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet")
 SEGMENT_COLUMNS = ("start_s", "end_s", "first_frame", "last_frame", "peak_score", "peak_frame")
 
 
@@ -56,6 +55,7 @@ class Footage:
 
 def find_footage(paths: Iterable[Path]) -> Iterator[Footage]:
     """Every clip at these paths, as they come: videos, folders of images, folders of either, and runs of image files.
+    Results of this tool in a folder of footage are passed over.
 
     Raises VadError for a path where there is no footage, and for two clips of one name.
     """
@@ -81,7 +81,8 @@ def _clips_in(paths: Iterator[Path], images: bool) -> Iterator[tuple[Path, Path 
         if path.is_file() or has_images(path):
             yield path, path
             continue
-        inside = sorted((p for p in path.iterdir() if is_clip(p)), key=lambda p: natural_key(p.name))
+        clips = (p for p in path.iterdir() if is_clip(p) and not is_result(p))
+        inside = sorted(clips, key=lambda p: natural_key(p.name))
         if not inside:
             raise VadError(f"{path}: no footage in the folder; expected images or videos")
         yield from ((clip, clip) for clip in inside)
@@ -90,6 +91,26 @@ def _clips_in(paths: Iterator[Path], images: bool) -> Iterator[tuple[Path, Path 
 def _chain(first: Path, others: Iterable[Path]) -> Iterator[Path]:
     yield first
     yield from others
+
+
+def is_result(path: Path) -> bool:
+    """Whether what is found in a folder of footage is what an earlier run left there."""
+    return is_own(path) if path.is_dir() else path.name in RESULTS and is_made(path)
+
+
+def apart_from(output: Path, paths: Iterable[Path]) -> Iterator[Path]:
+    """The same paths, as they come. Raises VadError at one that `output` is, holds or lies in; it may lie in a folder
+    of clips, where it is passed over."""
+    for path in paths:
+        check_apart(output, path, may_lie_in=path.is_dir() and not has_images(path))
+        yield path
+
+
+def begin_folder(output: Path) -> None:
+    """Make a folder for results, which says so; in one that is there and has something in it, they are guests."""
+    if output.is_dir() and any(output.iterdir()):
+        return
+    own(output)
 
 
 def listed_paths(arguments: Sequence[Path], stream: TextIO | None = None) -> Iterator[Path]:
@@ -108,7 +129,13 @@ def is_single(arguments: Sequence[Path]) -> bool:
 
 
 def score_footage(
-    footage: Footage, scorer: Scorer, threshold: Threshold, output: Path, *, fps: float = 25.0, parquet: bool = False
+    footage: Footage,
+    scorer: FootageScorer,
+    threshold: Threshold,
+    output: Path,
+    *,
+    fps: float = 25.0,
+    parquet: bool = False,
 ) -> Counter[str]:
     """Score one clip in one pass and leave, in the folder `output`, what was found.
 
@@ -119,14 +146,25 @@ def score_footage(
 
     Rows and frames are written as they are made, so that a kill leaves valid tables and a video that plays. On an error
     or Ctrl-C the video, the segments and the report are finished for the frames that were scored; then it is raised.
+    What an earlier run left of them is replaced. Raises VadError, before anything is done, where one of them is the
+    footage, or somebody else's file.
 
     Args:
         fps: frames per second of images; a video has its own times.
         parquet: leave frames.parquet too, once all is done.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    for name in ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet"):
-        (output / name).unlink(missing_ok=True)  # of an earlier run: they would look like this one's
+    files = [output / name for name in RESULTS]
+    if isinstance(footage.source, Path):
+        for file in files:
+            check_apart(file, footage.source)
+    check(*files[: len(files) if parquet else -1])
+    begin_folder(output)
+    for file in files:  # of an earlier run: they would look like this one's
+        if is_made(file):
+            discard(file)
+    grown = files[:3]
+    for file in grown:
+        begin(file)
     place = str(footage.source) if isinstance(footage.source, Path) else "images"
     clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
     found = _Findings(footage.name)
@@ -149,9 +187,10 @@ def score_footage(
         if found.counts["frames"]:
             title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
             write_report(output / "report.html", found.report(title, scorer, threshold))
+        settle(*grown)
     if parquet:
         others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
-        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_()}
+        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_(), "reason": pa.string()}
         with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
             write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
     return found.counts
@@ -178,8 +217,9 @@ def _row(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
     """A frame's FRAME_COLUMNS."""
     time, boxes, top = round(frame.time, 6), len(frame.boxes), frame.top
     if top is None:
-        return frame.number, time, None, anomalous, boxes, *[None] * 4
-    return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist()
+        return frame.number, time, None, anomalous, boxes, *[None] * 6
+    why = f'"{frame.reason}"' if anomalous else None
+    return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist(), int(frame.tracks[top]), why
 
 
 class _Segments(_Rows):
@@ -228,14 +268,14 @@ class _Findings:
         self.counts["frames without boxes"] += frame.top is None
         self._top.offer(self._name, frame.number, frame.score, lambda: _kept(frame))
 
-    def report(self, title: str, scorer: Scorer, threshold: Threshold) -> Report:
+    def report(self, title: str, scorer: FootageScorer, threshold: Threshold) -> Report:
         self._top.end_clip()
         moments = self._top.moments()
-        settings, engine, views = scorer.settings, scorer.engine, []
+        settings, engine, views = scorer.scorer.settings, scorer.scorer.engine, []
         if moments:
             raw, flow = (np.stack([moment.held[kind] for moment in moments]) for kind in ("raw", "flow"))
             views = inspect_cubes(
-                scorer.networks, engine.cubes(raw), engine.flows(flow), [m.held["centre"] for m in moments],
+                scorer.scorer.networks, engine.cubes(raw), engine.flows(flow), [m.held["centre"] for m in moments],
                 settings.eta[0], settings.model.p, settings.perturbation_loss, engine,
             )  # fmt: skip
         clip = ReportClip(
@@ -246,7 +286,15 @@ class _Findings:
             clips=[clip],
             threshold=threshold.value,
             anomalies=[
-                Anomaly(self._name, moment.frame, moment.score, moment.held["box"], moment.held["picture"], view)
+                Anomaly(
+                    self._name,
+                    moment.frame,
+                    moment.score,
+                    moment.held["box"],
+                    moment.held["picture"],
+                    view,
+                    moment.held["reason"],
+                )
                 for moment, view in zip(moments, views, strict=True)
             ],
             eta=settings.eta[0],
@@ -264,4 +312,5 @@ def _kept(frame: ScoredFrame) -> dict[str, Any]:
         "raw": frame.raw[frame.top].copy(),
         "flow": frame.flow[frame.top].copy(),
         "centre": frame.centre,
+        "reason": frame.reason,
     }

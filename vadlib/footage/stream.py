@@ -5,25 +5,29 @@ is held in memory is bounded by how far they look ahead, whatever the length of 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from torch import nn
 
-from vadlib.boxes import DetectFrames, detect_clip, make_detector
+from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.registry import make_detector
+from vadlib.boxes.table import DetectFrames
 from vadlib.clips import Clip
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
-from vadlib.cubes.shards import Batch, flow_steps
-from vadlib.engine.engine import Engine, make_engine
-from vadlib.flow import EstimateFlow, flow_of_clip, make_estimator
-from vadlib.flow.storage import to_pixels, to_steps
-from vadlib.pipeline.score import batch_errors
+from vadlib.cubes.shards import Batch, join, take
+from vadlib.engine.engine import make_engine
+from vadlib.flow.fields import EstimateFlow, flow_of_clip
+from vadlib.flow.registry import make_estimator
+from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.model_folder import Package, for_new_footage
-from vadlib.scoring.scores import Statistics, anomaly_scores, frame_scores
-from vadlib.settings import Branch, Compute, Dataset
+from vadlib.scoring.scorer import Scorer
+from vadlib.scoring.tracks import average_along_tracks
+from vadlib.scoring.words import reason
+from vadlib.settings import ComputeSettings, EvidenceName, ScoreSettings
+from vadlib.units import to_pixels, to_steps
 
 T = TypeVar("T")
 
@@ -33,16 +37,18 @@ scored: sparse footage is not kept waiting, and large frames do not fill the mem
 
 
 @dataclass(frozen=True)
-class Scorer:
+class FootageScorer:
     """A model, loaded and ready for footage."""
 
-    settings: Dataset
-    networks: Mapping[Branch, nn.Module]  # frozen
-    statistics: Mapping[Branch, Statistics]
+    scorer: Scorer
     detector: DetectFrames
     estimator: EstimateFlow
-    engine: Engine
     batch: int  # cubes scored at a time
+
+    @property
+    def how(self) -> ScoreSettings:
+        """New footage is scored by `best`."""
+        return self.scorer.settings.best
 
 
 @dataclass(frozen=True)
@@ -53,45 +59,89 @@ class ScoredFrame:
     time: float  # seconds from the first frame
     image: np.ndarray  # uint8 (H, W, 3), RGB
     boxes: np.ndarray  # float32 (M, 4), xyxy in source pixels
-    scores: np.ndarray  # float64 (M,), of each box's cube
-    score: float  # the largest of them; NaN without boxes
+    scores: np.ndarray  # float64 (M,), of each box, averaged along its track
+    tracks: np.ndarray  # int64 (M,), which object each box is
+    parts: dict[EvidenceName, np.ndarray]  # float64 (M,), what each evidence adds to the scores
+    score: float  # the frame's, of its highest boxes; NaN without boxes
     raw: np.ndarray  # uint8 (M, L, patch, patch, 3), the cubes
     flow: np.ndarray  # int16 (M, L, patch, patch, 2), their flow in 1/32 px per frame
     centre: int  # which of the L patches shows this frame
+    in_words: bool  # whether parts are -log p, so that words can be made of them
 
     @property
     def top(self) -> int | None:
-        """Which box made the frame's score; None without boxes."""
+        """Which box has the highest score; None without boxes."""
         return int(np.argmax(self.scores)) if len(self.scores) else None
 
+    @property
+    def reason(self) -> str:
+        """What is strange about that box, in words; empty where nothing is."""
+        if self.top is None or not self.in_words:
+            return ""
+        return reason({name: float(part[self.top]) for name, part in self.parts.items()})
 
-def make_scorer(package: Package, compute: Compute, yolo: Path | None = None) -> Scorer:
+
+def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
     """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's.
 
     Raises VadError where that is not possible for new footage, or a file is missing or damaged.
     """
     detector, detector_weights = for_new_footage(package, yolo)
-    settings = package.settings.model_copy(update={"detector": detector})
-    engine = make_engine(compute)
-    return Scorer(
-        settings,
-        {branch: engine.for_scoring(network) for branch, network in package.networks.items()},
-        package.statistics,
+    scorer = package.scorer(make_engine(compute))
+    settings = scorer.settings.model_copy(update={"detector": detector})
+    return FootageScorer(
+        replace(scorer, settings=settings),
         make_detector(detector, detector_weights, package.folder, (), compute.device),
         make_estimator(settings.flow, package.flow_weights, package.folder, compute.device),
-        engine,
         compute.score_batch,
     )
 
 
-def score_frames(scorer: Scorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[ScoredFrame]:
+def score_frames(
+    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]]
+) -> Iterator[ScoredFrame]:
     """Score the frames of one clip, (seconds, (H, W, 3) uint8 RGB), each taken once, and yield them in order.
 
     A frame comes out once all its cubes have been scored, in batches of `scorer.batch`: the very batches of the stage
-    `score`, but where frames would have to wait too long. Of `clip` the name and path serve in errors. Raises what
-    `frames` raises, and VadError where a frame cannot be worked on.
+    `score`, but where frames would have to wait too long; and once the frames that its average looks ahead to have. Of
+    `clip` the name and path serve in errors. Raises what `frames` raises, and VadError where a frame cannot be worked
+    on.
     """
-    settings = scorer.settings
+    how = scorer.how
+    waiting: deque[tuple[_Frame, dict[EvidenceName, np.ndarray]]] = deque()
+
+    def scored() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for frame, scores, parts in _cubes_scored(scorer, clip, frames):
+            waiting.append((frame, parts))
+            yield frame.cubes.frame, frame.cubes.boxes, np.stack([scores, *parts.values()], axis=1)
+
+    for averaged in average_along_tracks(scored(), how.track_before, how.track_after):
+        frame, parts = waiting.popleft()
+        columns = averaged.scores.T if len(averaged.tracks) else np.empty((1 + len(parts), 0))
+        place = np.zeros(len(columns[0]), int)
+        yield ScoredFrame(
+            frame.cubes.frame, frame.time, frame.image, frame.cubes.boxes, columns[0], averaged.tracks,
+            dict(zip(parts, columns[1:], strict=True)), float(frame_scores(place, columns[0], 1, how.top)[0][0]),
+            frame.cubes.cubes, frame.flow, frame.cubes.centre, how.calibration == "tail",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame on its way."""
+
+    time: float
+    image: np.ndarray
+    cubes: FrameCubes
+    flow: np.ndarray
+
+
+def _cubes_scored(
+    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]]
+) -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:
+    """Each frame with the scores of its cubes, and their parts, before tracks."""
+    settings, how = scorer.scorer.settings, scorer.how
+    eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
     found = (boxes.xyxy for boxes in detect_clip(clip, for_boxes, scorer.detector, settings.detector))
@@ -100,32 +150,40 @@ def score_frames(scorer: Scorer, clip: Clip, frames: Iterable[tuple[float, np.nd
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
     flow_cubes = cubes_of_clip(fields, flow_boxes, settings.cube)
 
-    waiting: deque[tuple[float, np.ndarray, FrameCubes, np.ndarray]] = deque()
+    waiting: deque[_Frame] = deque()
     unscored: list[Batch] = []
-    scored = np.empty(0)  # of the first cubes of the frames that wait
+    done: list[np.ndarray] = []  # columns: score and parts, of the first cubes of the frames that wait
+    names = how.evidence
 
-    def score(cubes: int) -> np.ndarray:
-        raw, flow = (np.concatenate([getattr(batch, kind) for batch in unscored]) for kind in ("raw", "flow"))
-        unscored[:] = [Batch(raw[cubes:], flow[cubes:])]
-        errors = batch_errors(scorer.networks, Batch(raw[:cubes], flow[:cubes]), settings, scorer.engine)
-        return anomaly_scores(errors[settings.eta[0]], scorer.statistics, settings.weights)
+    def score(count: int) -> None:
+        batch = unscored[0]
+        for other in unscored[1:]:
+            batch = join(batch, other)
+        unscored[:] = [take(batch, slice(count, None))]
+        values = scorer.scorer.measure(take(batch, slice(count)), [eta])[eta]
+        parts = scorer.scorer.parts(how, values, eta)
+        done.append(np.stack([scorer.scorer.scores(how, values, eta), *(parts[name] for name in names)], axis=1))
+
+    def ready() -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:
+        table = np.concatenate(done) if done else np.empty((0, 1 + len(names)))
+        while waiting and len(waiting[0].cubes.boxes) <= len(table):
+            frame = waiting.popleft()
+            own, table = np.split(table, [len(frame.cubes.boxes)])
+            yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
+        done[:] = [table]
 
     for (time, image), raw, flow in zip(shown, raw_cubes, flow_cubes, strict=True):
-        of_flow = flow_steps(flow.cubes)
-        waiting.append((time, image, raw, of_flow))
-        unscored.append(Batch(raw.cubes, of_flow))
+        of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
+        waiting.append(_Frame(time, image, raw, of_flow))
+        unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
-            scored = np.append(scored, score(scorer.batch))
+            score(scorer.batch)
         if len(waiting) >= min(HELD_FRAMES, 1 + HELD_BYTES // image.nbytes) and cubes:
-            scored = np.append(scored, score(cubes))
-        while waiting and len(waiting[0][2].boxes) <= len(scored):
-            frame, scored = _scored(*waiting.popleft(), scored)
-            yield frame
-    if waiting:
-        scored = np.append(scored, score(sum(len(batch.raw) for batch in unscored)))
-    while waiting:
-        frame, scored = _scored(*waiting.popleft(), scored)
-        yield frame
+            score(cubes)
+        yield from ready()
+    if rest := sum(len(batch.raw) for batch in unscored):
+        score(rest)
+    yield from ready()
 
 
 def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:
@@ -149,18 +207,6 @@ def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:
             yield own.popleft()
 
     return [copy(queue) for queue in queues]
-
-
-def _scored(
-    time: float, image: np.ndarray, cubes: FrameCubes, flow: np.ndarray, scores: np.ndarray
-) -> tuple[ScoredFrame, np.ndarray]:
-    """A frame with the first of the scores, as many as it has cubes; and the others."""
-    own, others = np.split(scores, [len(cubes.boxes)])
-    (best,), _ = frame_scores(np.zeros(len(own), int), own, 1)
-    frame = ScoredFrame(
-        cubes.frame, time, image, cubes.boxes, own, float(best), cubes.cubes, flow, cubes.centre
-    )  # fmt: skip
-    return frame, others
 
 
 def _as_stored(clip: Clip, fields: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

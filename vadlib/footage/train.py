@@ -1,6 +1,6 @@
 """Learn from a folder of normal videos by the very stages of the pipeline, without data set or DVC."""
 
-import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -10,19 +10,23 @@ from typing import Any
 from vadlib.clips import Manifest, save_manifest
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
-from vadlib.io.files import sha256, write_text
-from vadlib.pipeline import build, detect, fit_scores, flow, package, train
-from vadlib.pipeline.mapping import fingerprint, publish
+from vadlib.footage.score import is_result
+from vadlib.io.files import copy, sha256, write_text
+from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle
+from vadlib.pipeline import build, calibrate, detect, fit_scores, flow, package, train
+from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.scorers import load_calibration
 from vadlib.scoring.model_folder import with_yolo
-from vadlib.settings import Compute, Dataset
+from vadlib.scoring.thresholds import Threshold
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 
 def train_on_footage(
     footage: Path,
     output: Path,
-    settings: Dataset,
-    compute: Compute,
+    settings: DatasetSettings,
+    compute: ComputeSettings,
     *,
     weights: Path | None = None,
     yolo: Path | None = None,
@@ -37,7 +41,10 @@ def train_on_footage(
             published are fetched to.
         yolo: weights of a YOLO to use instead of the settings' detector.
 
-    Raises VadError as the stages do, and where a setting names boxes or flow computed elsewhere.
+    What this tool made at `output` is replaced, and the work folder removed, but for what somebody else put there.
+
+    Raises VadError as the stages do, before any work where `output` or the work folder is, holds or lies in the footage
+    or is somebody else's, and where a setting names boxes or flow computed elsewhere.
     """
     if yolo is not None:
         settings = settings.model_copy(update={"detector": with_yolo(settings.detector, yolo)})
@@ -47,22 +54,33 @@ def train_on_footage(
             f"{footage}: the settings import boxes or flow, and there are none of this footage; name a detector's "
             "weights with --detector-weights, or other settings"
         )
-    output = output.absolute()
+    normal_clips(footage)
+    sources = [footage, *([] if yolo is None else [yolo])]
+    for source in sources:
+        check_apart(output, source)
+    output = output.resolve()
     work = output.with_name(f"{output.name}.work")
+    for source in sources:
+        check_apart(work, source)
+    check(output, folder=True)
     places = Places(
         output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics", "vad train"
     )  # fmt: skip
+    own(work)
     mark = fingerprint(compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo))
     if yolo is not None:
-        (shutil.copytree if yolo.is_dir() else shutil.copyfile)(yolo, _cleared(places.weights / yolo.name))
+        remove_own(places.weights / yolo.name)  # other files of a folder
+        copy(yolo, places.weights / yolo.name)
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
         mark = fingerprint(mark, *groups(settings))
         done = work / "done" / name
         if done.is_file() and done.read_text(encoding="ascii") == mark:
             continue
-        done.unlink(missing_ok=True)
+        discard(done)
+        before = set(work.glob("weights/*/*"))
         stage(places, settings, compute)
+        settle(*set(work.glob("weights/*/*")) - before)  # were fetched
         write_text(done, mark)
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
@@ -70,32 +88,41 @@ def train_on_footage(
     for clip in clips:
         with closing(places.shard(clip, "raw")) as shard:
             counts["cubes"] += len(shard)
-    publish(work / "package", output)
-    shutil.rmtree(work)
+    threshold = load_calibration(places).thresholds["best"]
+    if not threshold.is_sure:
+        print(f"warning: {too_short(threshold)}", file=sys.stderr)
+    publish(work / "package", output, copied=True)
+    remove_own(work)
     return counts
 
 
-def _cleared(path: Path) -> Path:
-    """A path with nothing there, in a folder that is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        shutil.rmtree(path)
-    return path
+def too_short(threshold: Threshold) -> str:
+    """What to say of a threshold that was set on too little footage."""
+    return (
+        f"of the footage {threshold.frames:,} frames were held back to set the threshold, and to promise that "
+        f"{100 * threshold.promised:g} % of normal frames are above it takes about {threshold.wanted:,}: five times as "
+        f"many in all. Until then expect more false alarms, and set --threshold by what you see"
+    )
 
 
-def index_footage(places: Places, settings: Dataset, compute: Compute) -> None:
-    """What `prepare` does for a data set: here every clip is normal and for training."""
+def normal_clips(folder: Path) -> list[Path]:
+    """The clips of a folder of normal footage, in order. Raises VadError where there are none."""
     layout = "normal footage: videos, or folders of numbered images, one for each clip"
-    paths = clip_paths(places.data, layout)
+    paths = [path for path in clip_paths(folder, layout) if not is_result(path)]
     if not paths:
-        raise VadError(f"{places.data}: no videos in the folder; expected {layout}")
-    clips = probe_all(paths, "training", None)
+        raise VadError(f"{folder}: no videos in the folder; expected {layout}")
+    return paths
+
+
+def index_footage(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> None:
+    """What `prepare` does for a data set: here every clip is normal and for training."""
+    clips = probe_all(normal_clips(places.data), "training", None)
     save_manifest(Manifest(places.name, "videos", tuple(clips)), places.manifest)
 
 
-Stage = Callable[[Places, Dataset, Compute], Any]
+Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 # In the order of dvc.yaml: the name, the settings that it depends on beside those of all before it, the function.
-_STAGES: list[tuple[str, Callable[[Dataset], list[Any]], Stage]] = [
+_STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("prepare", lambda s: [], index_footage),
     ("detect", lambda s: [s.detector], detect.detect_boxes),
     ("flow", lambda s: [s.flow], flow.compute_flow),
@@ -103,5 +130,10 @@ _STAGES: list[tuple[str, Callable[[Dataset], list[Any]], Stage]] = [
     ("build_flow", lambda s: [], lambda p, s, c: build.build_cubes(p, "flow", s, c)),
     ("train_raw", lambda s: [s.model, s.training], lambda p, s, c: train.train_model(p, "raw", s, c)),
     ("train_flow", lambda s: [], lambda p, s, c: train.train_model(p, "flow", s, c)),
-    ("fit_scores", lambda s: [], fit_scores.fit_error_statistics),
+    ("fit_scores", lambda s: [], fit_scores.fit_scores),
+    (
+        "calibrate",
+        lambda s: [s.eta, s.perturbation_loss, s.best, s.paper, s.false_alarms],
+        calibrate.calibrate,
+    ),
 ]

@@ -7,11 +7,13 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
+from vadlib.io import ownership
 
 
 @contextlib.contextmanager
@@ -19,17 +21,27 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it onto `path` when the block ends well.
 
     On any error, and on Ctrl-C, the file aside is removed and `path` is as it was. A kill leaves at most a
-    `.partial` file, which nothing reads and the next try overwrites. Raises VadError where the disk is full.
+    `.partial` file, which nothing reads and the next try overwrites. Raises VadError where the disk is full, and where
+    something is there that this tool did not make.
     """
+    ownership.check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial")
+    begun = False
     try:
+        ownership.begin(aside)
+        begun = True
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())
+        ownership.note(path, ownership.identity(aside))
         aside.replace(path)
+        ownership.settle(aside)
     except BaseException as error:
-        aside.unlink(missing_ok=True)
+        if begun:
+            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                ownership.settle(aside)
         if is_disk_full(error):
             raise VadError(
                 f"{path}: the disk is full; nothing half-written was kept. "
@@ -129,6 +141,14 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, Exception) and "No space left on device" in str(error)
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, or all files of a folder, each whole or not at all."""
+    for file in sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]:
+        if file.name != ownership.LEDGER:
+            with written_aside(target / file.relative_to(source)) as aside:
+                shutil.copyfile(file, aside)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with LF line ends, whole or not at all."""
     with written_aside(path) as aside:
@@ -159,6 +179,8 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes; of a folder, of its files' names and bytes in sorted order."""
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if file.name == ownership.LEDGER:
+            continue
         if path.is_dir():
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:

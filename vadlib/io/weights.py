@@ -5,6 +5,7 @@ from typing import Any
 
 from vadlib.errors import VadError
 from vadlib.io.files import sha256, surroundings
+from vadlib.io.ownership import check
 
 
 def record(weights: Path | None) -> dict[str, str]:
@@ -39,6 +40,7 @@ def torchvision_weights(model: str, folder: Path) -> Path:
             if (path := place / _file(url)).is_file():
                 return path
     url, path = urls[0], folder / _file(urls[0])
+    check(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Written aside and renamed by torch, and checked against the hash in the name.

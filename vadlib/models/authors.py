@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vadlib.errors import VadError
 from vadlib.models.checkpoint import first_line
 from vadlib.models.registry import build_model
-from vadlib.settings import Branch, Model
+from vadlib.settings import Branch, StateSettings
 
 
 def import_checkpoint(
@@ -47,7 +47,7 @@ def read_authors_checkpoint(
     *,
     head_input: Literal["all", "slice"] = "slice",
     positional: Literal["stack", "shared"] = "shared",
-) -> tuple[nn.Module, Model, int]:
+) -> tuple[nn.Module, StateSettings, int]:
     """`import_checkpoint` with the settings and L that `save_model` wants."""
     weights = _branch_weights(path, branch)
     try:
@@ -88,7 +88,7 @@ def _branch_weights(path: Path, branch: Branch) -> dict[str, dict[str, Tensor]]:
     return weights
 
 
-def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positional: Any) -> Model:
+def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positional: Any) -> StateSettings:
     encoder, attention = weights["encoder"], weights["attention"]
     widths = tuple(len(encoder[f"{block}.conv.0.bias"]) for block in ("inc.conv", "down1.mpconv.1", "down2.mpconv.1"))
     found = [re.match(r"encoder\.(\d+)\.attention_heads\.(\d+)\.", name) for name in attention]
@@ -96,7 +96,7 @@ def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positio
     heads = {int(match[2]) for match in found if match}
     if not layers:
         raise KeyError("encoder.encoder.0.attention_heads.0")
-    return Model(
+    return StateSettings(
         widths=widths,
         layers=max(layers) + 1,
         heads=max(heads) + 1,
@@ -105,7 +105,7 @@ def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positio
     )
 
 
-def _renamed(weights: dict[str, dict[str, Tensor]], model: Model) -> dict[str, Tensor]:
+def _renamed(weights: dict[str, dict[str, Tensor]], model: StateSettings) -> dict[str, Tensor]:
     """The authors' tensors under this project's names; theirs that never enter a forward pass are left out."""
     out: dict[str, Tensor] = {}
     encoder, attention, decoder = weights["encoder"], weights["attention"], weights["decoder"]

@@ -6,17 +6,18 @@ Each maps cubes (B, L, 3, H, W) in [0, 1] to (B, L, C', H, W), as STATE does.
 import torch
 from torch import Tensor, nn
 
-from vadlib.models.state import OUTPUT_CHANNELS, Decoder, Encoder, check_cubes
-from vadlib.settings import Branch, Model
+from vadlib.models.state import Decoder, Encoder, check_cubes
+from vadlib.settings import BaselineSettings, Branch
+from vadlib.units import CHANNELS
 
 
 class ConvAutoencoder(nn.Module):
     """Convolutional autoencoder over a cube's frames stacked as channels (Hasan et al., CVPR 2016)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         self.encoder = Encoder(model.widths, inputs=3 * length)
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch] * length)
+        self.decoder = Decoder(model.widths, CHANNELS[branch] * length)
 
     def forward(self, cubes: Tensor) -> Tensor:
         check_cubes(cubes)
@@ -26,12 +27,12 @@ class ConvAutoencoder(nn.Module):
 class ConvLSTMAutoencoder(nn.Module):
     """Encoder and decoder for each frame, and a convolutional LSTM between them (Luo et al., ICME 2017)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         width = model.widths[-1]
         self.encoder = Encoder(model.widths)
         self.gates = nn.Conv2d(2 * width, 4 * width, 3, padding=1)  # of (input, hidden state)
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch])
+        self.decoder = Decoder(model.widths, CHANNELS[branch])
 
     def forward(self, cubes: Tensor) -> Tensor:
         check_cubes(cubes)
@@ -50,10 +51,10 @@ class ConvLSTMAutoencoder(nn.Module):
 class UNet(nn.Module):
     """U-Net over a cube's frames stacked as channels (Ronneberger et al., MICCAI 2015)."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: BaselineSettings, branch: Branch, length: int) -> None:
         super().__init__()
         self.encoder = Encoder(model.widths, inputs=3 * length)
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch] * length, skips=True)
+        self.decoder = Decoder(model.widths, CHANNELS[branch] * length, skips=True)
 
     def forward(self, cubes: Tensor) -> Tensor:
         check_cubes(cubes)

@@ -13,10 +13,10 @@ from torch import nn
 from vadlib.errors import VadError
 from vadlib.io.files import missing, surroundings, written_aside
 from vadlib.models.registry import build_model
-from vadlib.settings import Branch, Model
+from vadlib.settings import Branch, ModelSettings, model_settings
 
 
-def save_model(path: Path, network: nn.Module, model: Model, branch: Branch, length: int) -> None:
+def save_model(path: Path, network: nn.Module, model: ModelSettings, branch: Branch, length: int) -> None:
     """Write weights (float32) and what is needed to build the network again. Equal models give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One entry: safetensors orders several as its hash map happens to.
@@ -25,7 +25,7 @@ def save_model(path: Path, network: nn.Module, model: Model, branch: Branch, len
         save_file(tensors, aside, metadata={"vadlib": json.dumps(about, sort_keys=True)})
 
 
-def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Model, int]:
+def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, ModelSettings, int]:
     """The network in evaluation mode, its settings and L. Raises VadError where the file is absent, damaged, foreign
     or of the other branch."""
     if not path.exists():
@@ -34,7 +34,7 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
         path.open("rb").close()  # of whatever keeps it from opening a file, safetensors says that there is none
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vadlib"])
-            model = Model.model_validate({**about["model"], "widths": tuple(about["model"]["widths"])})
+            model = model_settings(about["model"])
             found, length = about["branch"], int(about["length"])
             network = build_model(model, branch, length)
             if found == branch:

@@ -17,6 +17,15 @@ def error_powers(output: Tensor, target: Tensor, p: float) -> Tensor:
     return difference.square() if p == 2 else difference.abs().pow(p)
 
 
+def median_errors(output: Tensor, target: Tensor) -> Tensor:
+    """How far off a network is in the middle one of a cube's frames: (B, L, C, H, W) to float32 (B,).
+
+    Of each frame the mean over pixels of the length of the difference, over channels: for flow the end-point error. Of
+    those the median. Unlike a sum of squares it is not decided by one blurred frame, or by a leg that swings.
+    """
+    return (output.float() - target).norm(dim=2).mean((2, 3)).median(1).values
+
+
 def reconstruction_loss(output: Tensor, target: Tensor, p: float) -> Tensor:
     """L_r or L_m of III-C: the mean over the batch of each cube's error, |output - target|_p^p.
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from vadlib.models.baselines import ConvAutoencoder, ConvLSTMAutoencoder, UNet
 from vadlib.models.state import State
-from vadlib.settings import Branch, Model
+from vadlib.settings import Branch, ModelSettings
 
 KINDS: dict[str, type[nn.Module]] = {
     "state": State,
@@ -14,6 +14,6 @@ KINDS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_model(model: Model, branch: Branch, length: int) -> nn.Module:
+def build_model(model: ModelSettings, branch: Branch, length: int) -> nn.Module:
     """A freshly initialised network of `model.kind` for one branch, for cubes of `length` frames."""
     return KINDS[model.kind](model, branch, length)

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vadlib.settings import Branch, Model
-
-OUTPUT_CHANNELS: dict[Branch, int] = {"raw": 3, "flow": 2}
+from vadlib.settings import Branch, StateSettings
+from vadlib.units import CHANNELS
 
 
 def check_cubes(cubes: Tensor) -> None:
@@ -160,7 +159,7 @@ class Decoder(nn.Module):
 class State(nn.Module):
     """STATE (III-B1, fig. 2): encoder, N attention layers, decoder."""
 
-    def __init__(self, model: Model, branch: Branch, length: int) -> None:
+    def __init__(self, model: StateSettings, branch: Branch, length: int) -> None:
         """`length` is L, the most frames a cube may have."""
         super().__init__()
         width = model.widths[-1]
@@ -176,7 +175,7 @@ class State(nn.Module):
         self.positional = nn.ParameterList(
             nn.Parameter(torch.randn(length, width // self.repeats)) for _ in range(tables)
         )
-        self.decoder = Decoder(model.widths, OUTPUT_CHANNELS[branch])
+        self.decoder = Decoder(model.widths, CHANNELS[branch])
 
     def forward(self, cubes: Tensor) -> Tensor:
         """Reconstruct cubes.

@@ -10,17 +10,18 @@ import numpy as np
 
 from vadlib.clips import Clip, read_frames
 from vadlib.cubes.cut import cubes_of_clip, mean_flow_magnitude
-from vadlib.cubes.shards import ShardWriter, flow_steps
+from vadlib.cubes.shards import ShardWriter
 from vadlib.errors import VadError
 from vadlib.flow.storage import read_flow
 from vadlib.io.files import missing
 from vadlib.io.tables import read_table
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
-from vadlib.settings import Branch, Compute, Cube, Dataset
+from vadlib.settings import Branch, ComputeSettings, CubeSettings, DatasetSettings
+from vadlib.units import to_steps
 
 
-def build_cubes(places: Places, branch: Branch, settings: Dataset, compute: Compute) -> Counter[str]:
+def build_cubes(places: Places, branch: Branch, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """The cubes of every box, one shard for each clip: cut from the frames (raw) or from their flow (flow)."""
     manifest = places.load_manifest()
     if not places.boxes.exists():
@@ -41,7 +42,7 @@ def build_cubes(places: Places, branch: Branch, settings: Dataset, compute: Comp
     )
 
 
-def _build_clip(cube: Cube, branch: Branch, places: Places, clip: Clip, path: Path) -> dict[str, int]:
+def _build_clip(cube: CubeSettings, branch: Branch, places: Places, clip: Clip, path: Path) -> dict[str, int]:
     boxes = boxes_of_frames(places, clip)
     cubes = 0
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:
@@ -53,7 +54,8 @@ def _build_clip(cube: Cube, branch: Branch, places: Places, clip: Clip, path: Pa
             magnitudes: dict[int, np.ndarray] = {}
             fields = _measured(read_flow(places.flow / f"{clip.key}.h5", places.made_by("flow")), boxes, magnitudes)
             for found in cubes_of_clip(fields, boxes, cube):
-                shard.add(found.frame, found.boxes, flow_steps(found.cubes), magnitudes.pop(found.frame))
+                steps = to_steps(found.cubes, f"clip {clip.key}: frame {found.frame}")
+                shard.add(found.frame, found.boxes, steps, magnitudes.pop(found.frame))
                 cubes += len(found.boxes)
     return {"clips": 1, "frames": clip.frames, "cubes": cubes}
 

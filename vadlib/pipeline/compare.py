@@ -1,58 +1,64 @@
 """Comparison of architectures, branches and eta on one data set's cubes, outside of the main pipeline."""
 
-import shutil
 from collections import Counter
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import make_engine
 from vadlib.evaluation.frames import evaluate_frames
+from vadlib.io.ownership import check, remove_own
 from vadlib.io.tables import write_csv
-from vadlib.pipeline.fit_scores import error_statistics
+from vadlib.pipeline.fit_scores import fit
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.score import clip_errors
 from vadlib.pipeline.sets import training_cubes
 from vadlib.pipeline.train import trained_network
-from vadlib.scoring.scores import anomaly_scores, frame_scores
-from vadlib.settings import BRANCHES, Compute, Dataset
+from vadlib.scoring.frames import frame_scores
+from vadlib.scoring.scorer import Scorer
+from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, model_settings
 
 SWEEP = (0.0, 0.001, 0.002, 0.005, 0.01)
 
 
 def compare_kind(
-    places: Places, kind: Literal["state", "conv_ae", "convlstm_ae", "unet"], settings: Dataset, compute: Compute
+    places: Places,
+    kind: Literal["state", "conv_ae", "convlstm_ae", "unet"],
+    settings: DatasetSettings,
+    compute: ComputeSettings,
 ) -> Counter[str]:
     """Train both branches of one architecture, and evaluate raw alone and flow alone, without perturbation and with
     the data set's eta, and both together over a sweep of eta.
 
     A branch alone is scored alone and perturbed by its own error alone. Leaves one CSV of AUROC and its kin.
     """
-    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"kind": kind})})
+    if kind != settings.model.kind:
+        model = model_settings({"kind": kind, "widths": settings.model.widths, "p": settings.model.p})
+        settings = settings.model_copy(update={"model": model})
+    output = places.metrics / "comparison" / f"{kind}.csv"
+    check(output)
     engine = make_engine(compute)
     cubes = training_cubes(places, BRANCHES, settings, drawn=True)
     networks, unfinished = {}, []
     for branch in BRANCHES:
-        output = places.work / "compare" / kind / branch
-        network, _, scratch = trained_network(output, branch, settings, engine, cubes)
+        of_branch = places.work / "compare" / kind / branch
+        network, _, scratch = trained_network(of_branch, branch, settings, engine, cubes)
         networks[branch] = engine.for_scoring(network)
         unfinished.append(scratch)
-    every = training_cubes(places, BRANCHES, settings, drawn=False)
-    statistics = error_statistics(networks, every, settings.model.p, compute.score_batch, engine)
+    both = Scorer(settings, networks, {}, engine)
+    statistics = fit(both, training_cubes(places, BRANCHES, settings, drawn=False), compute.score_batch)
     clips = places.load_manifest().split("testing")
     rows = []
-    for branches in ("raw", "flow", "both"):
-        etas = tuple(sorted({*(SWEEP if branches == "both" else (0.0,)), settings.eta[0]}))
-        used = settings.model_copy(update={"branches": branches, "eta": etas})
+    for branches in (("raw",), ("flow",), BRANCHES):
+        etas = tuple(sorted({*(SWEEP if branches == BRANCHES else (0.0,)), settings.eta[0]}))
+        how = settings.paper.model_copy(update={"evidence": branches})
+        scorer = Scorer(settings, {b: networks[b] for b in branches}, {}, engine, statistics)
         scores: dict[float, list] = {eta: [] for eta in etas}
         for clip in clips:
             raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
-            found = clip_errors(
-                {b: networks[b] for b in used.weights}, CubeSet([(raw, flow)]), used, compute.score_batch, engine
-            )
-            for eta, errors in found.items():
-                of_cubes = anomaly_scores(errors, statistics, used.weights)
+            for eta, values in scorer.measure_all(CubeSet([(raw, flow)]), etas, compute.score_batch).items():
+                of_cubes = scorer.scores(how, values, eta) if values else np.empty(0)
                 scores[eta].append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
             raw.close()
         for eta in etas:
@@ -60,14 +66,14 @@ def compare_kind(
             rows.append(
                 {
                     "kind": kind,
-                    "branches": branches,
+                    "branches": "both" if branches == BRANCHES else branches[0],
                     "eta": eta,
                     **metrics["auroc"],
                     "average_precision": metrics["average_precision"],
                     "equal_error_rate": metrics["equal_error_rate"],
                 }
             )
-    write_csv(places.metrics / "comparison" / f"{kind}.csv", pd.DataFrame(rows))
+    write_csv(output, pd.DataFrame(rows))
     for scratch in unfinished:
-        shutil.rmtree(scratch)
+        remove_own(scratch)
     return Counter({"clips": len(clips), "results": len(rows)})

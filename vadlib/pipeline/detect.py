@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from vadlib.boxes import DetectFrames, box_table, detect_clip, make_detector, weights_file
+from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.registry import make_detector, weights_file
+from vadlib.boxes.table import DetectFrames, box_table
 from vadlib.clips import Clip, read_frames
 from vadlib.io.tables import read_parts, write_table
 from vadlib.io.weights import record
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
-from vadlib.settings import Compute, Dataset, Detector
+from vadlib.settings import ComputeSettings, DatasetSettings, DetectorSettings
 
 PART = 2000  # frames whose boxes are held in memory
 
 
-def detect_boxes(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
+def detect_boxes(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """One table of the boxes of all frames, clip after clip. Its schema's metadata name the weights."""
     manifest = places.load_manifest()
     weights = record(weights_file(settings.detector, places.weights))
@@ -38,7 +40,7 @@ def detect_boxes(places: Places, settings: Dataset, compute: Compute) -> Counter
 
 
 def _detect_clip(
-    settings: Detector, places: Places, device: str, clips: tuple[Clip, ...], clip: Clip, path: Path
+    settings: DetectorSettings, places: Places, device: str, clips: tuple[Clip, ...], clip: Clip, path: Path
 ) -> dict[str, int]:
     found = detect_clip(clip, read_frames(clip), _detector(settings, places, device, clips), settings)
     counts = Counter(clips=1, frames=clip.frames)
@@ -61,5 +63,5 @@ def _one_table(clips: tuple[Clip, ...], weights: dict[str, str], made: Path, out
 
 
 @lru_cache(maxsize=1)
-def _detector(settings: Detector, places: Places, device: str, clips: tuple[Clip, ...]) -> DetectFrames:
+def _detector(settings: DetectorSettings, places: Places, device: str, clips: tuple[Clip, ...]) -> DetectFrames:
     return make_detector(settings, places.weights, places.data, clips, device)

@@ -16,6 +16,7 @@ from vadlib.evaluation.frames import (
     clip_draws,
     evaluate_frames,
     frame_intervals,
+    macro_auroc,
     micro_auroc,
     rank_empty_frames_last,
     roc_points,
@@ -23,34 +24,38 @@ from vadlib.evaluation.frames import (
 )
 from vadlib.evaluation.regions import ClipDetections, evaluate_regions, match_clip
 from vadlib.io.files import read_json, write_json
+from vadlib.io.ownership import check
 from vadlib.io.tables import read_table, write_csv
 from vadlib.pipeline.places import BOX, Places
-from vadlib.settings import Dataset
+from vadlib.pipeline.scorers import load_calibration
+from vadlib.scoring.thresholds import Threshold, count_alarms
+from vadlib.settings import CONFIGURATIONS, Configuration, DatasetSettings
 
 # The rows of every table that is printed: what they say, and where metrics.json has the value.
 _ROWS = {
     "AUROC micro, raw (headline)": "auroc.micro",
     "AUROC macro, raw": "auroc.macro",
-    "AUROC of the untrained floor": "auroc.floor",
+    "AUROC of the best untrained floor": "auroc.floor",
     "average precision": "average_precision",
     "equal error rate": "equal_error_rate",
     "RBDC": "rbdc",
     "TBDC": "tbdc",
+    "false alarms, promised": "false_alarms.promised",
+    "false alarms, measured": "false_alarms.measured",
+    "anomalous frames found": "false_alarms.recall",
 }
 
 
-def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
-    """The metrics file, and the tables behind its plots."""
+def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
+    """A metrics file for each configuration, and the tables behind the plots, which are of `best`."""
+    check(*(_file(places, name) for name in CONFIGURATIONS))
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)
     results = {eta: _frame_scores(places, clips, eta) for eta in settings.eta}
     headline = results[settings.eta[0]]
-    scores = [table["score"].to_numpy() for table in headline]
-    floor = rank_empty_frames_last([table["floor"].to_numpy() for table in headline])
+    thresholds = load_calibration(places).thresholds
     draws = clip_draws(len(clips))
-    summary, intervals = frame_summary(labels, scores, draws)
-    summary["auroc"]["floor"] = micro_auroc(labels, floor)
-    intervals["auroc.floor"] = frame_intervals(labels, floor, draws)["auroc.micro"]
+    floors = _columns_alone(labels, headline, "floor ", draws)
     counts = {
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
@@ -58,30 +63,124 @@ def evaluate_scores(places: Places, settings: Dataset) -> Counter[str]:
         "frames without boxes": int(sum((table["boxes"] == 0).sum() for table in headline)),
         "cubes": int(sum(table["boxes"].sum() for table in headline)),
     }
-    if places.regions.exists():
-        of_clips = _detections(places, clips, settings.eta[0])
-        values, more = evaluate_regions(of_clips, draws)
-        summary, intervals = {**summary, **values}, {**intervals, **more}
-        counts["regions"] = sum(len(found.regions) for found in of_clips)
-        counts["tracks"] = sum(len(found.tracks) for found in of_clips)
-    summary["eta"] = settings.eta[0]
-    summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
-    _write_summary(places.metrics / "metrics.json", summary, intervals)
+    for name in CONFIGURATIONS:
+        scores = [table[name].to_numpy() for table in headline]
+        summary, intervals = frame_summary(labels, scores, draws)
+        best_floor = max(floors, key=lambda row: row["micro"] or 0)
+        summary["auroc"]["floor"], intervals["auroc.floor"] = best_floor["micro"], best_floor["interval"]
+        summary["false_alarms"] = false_alarms(labels, scores, thresholds[name], [clip.fps for clip in clips])
+        if places.regions.exists():
+            of_clips = _detections(places, clips, settings.eta[0], name)
+            values, more = evaluate_regions(of_clips, draws)
+            summary, intervals = {**summary, **values}, {**intervals, **more}
+            counts["regions"] = sum(len(found.regions) for found in of_clips)
+            counts["tracks"] = sum(len(found.tracks) for found in of_clips)
+            summary["kinds"] = _by_kind(places, clips, labels, scores)
+        # Lists: `dvc metrics` and `dvc exp show` pass them by, so that their tables stay short.
+        summary["floors"] = [_listed(row) for row in floors]
+        if name == "best":
+            summary["evidence"] = [_listed(row) for row in _columns_alone(labels, headline, "_part", draws)]
+        summary["eta"] = settings.eta[0]
+        summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
+        _write_summary(_file(places, name), summary, intervals)
+    best = [table["best"].to_numpy() for table in headline]
     # Of one class alone there is no curve.
-    fpr, tpr = roc_points(labels, scores) if summary["auroc"]["micro"] is not None else ((), ())
+    fpr, tpr = roc_points(labels, best) if micro_auroc(labels, rank_empty_frames_last(best)) is not None else ((), ())
     write_csv(places.metrics / "roc.csv", pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}))
     curves = [
-        t.assign(label=found.astype(int))[["clip", "frame", "score", "label"]]
-        for t, found in zip(headline, labels, strict=True)
+        table.assign(score=table["best"], label=found.astype(int))[["clip", "frame", "score", "label"]]
+        for table, found in zip(headline, labels, strict=True)
     ]
     write_csv(places.metrics / "frame_scores.csv", pd.concat(curves))
     sweep = []
     for eta, tables in sorted(results.items()):
-        metrics = evaluate_frames(labels, [table["score"].to_numpy() for table in tables])
-        sweep.append({"eta": eta, **metrics.pop("auroc"), **metrics})
+        for name in CONFIGURATIONS:
+            metrics = evaluate_frames(labels, [table[name].to_numpy() for table in tables])
+            sweep.append({"configuration": name, "eta": eta, **metrics.pop("auroc"), **metrics})
     write_csv(places.metrics / "eta.csv", pd.DataFrame(sweep))
-    print_summaries(f"{places.name}, eta {settings.eta[0]:g}", {"": read_json(places.metrics / "metrics.json", "")})
+    print_summaries(
+        f"{places.name}, eta {settings.eta[0]:g}",
+        {name: read_json(_file(places, name), "") for name in CONFIGURATIONS},
+    )
     return Counter(counts)
+
+
+def _file(places: Places, name: Configuration) -> Path:
+    """Where a configuration's figures are: those of `best` are the data set's."""
+    return places.metrics / ("metrics.json" if name == "best" else f"{name}.json")
+
+
+def _columns_alone(
+    labels: Sequence[np.ndarray], tables: Sequence[pd.DataFrame], mark: str, draws: np.ndarray
+) -> list[dict[str, Any]]:
+    """AUROC of each of the frame tables' columns whose name begins or ends with a mark: floors, or evidence alone."""
+    rows = []
+    for column in tables[0]:
+        if mark not in column:
+            continue
+        scores = rank_empty_frames_last([table[column].to_numpy() for table in tables])
+        rows.append(
+            {
+                "name": column.replace(mark, ""),
+                "micro": micro_auroc(labels, scores),
+                "macro": macro_auroc(labels, scores),
+                "interval": frame_intervals(labels, scores, draws)["auroc.micro"],
+            }
+        )
+    return rows
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON has it."""
+    spread = row["interval"]
+    return {**row, "interval": None if spread.low is None else [spread.low, spread.high]}
+
+
+def false_alarms(
+    labels: Sequence[np.ndarray], scores: Sequence[np.ndarray], threshold: Threshold, rates: Sequence[float | None]
+) -> dict[str, float | None]:
+    """What the threshold promised, and what it does on test frames: the shares of normal and of anomalous frames above
+    it, and alarms an hour of normal footage, where the frame rate is known."""
+    normal, anomalous = np.concatenate(labels) == 0, np.concatenate(labels)
+    above = np.concatenate(scores) > threshold.value  # False for NaN
+    alarms, hours = 0, 0.0
+    for of_clip, found, rate in zip(labels, scores, rates, strict=True):
+        quiet = ~of_clip
+        alarms += count_alarms(quiet & (found > threshold.value), rate or 1.0)
+        hours += quiet.sum() / (rate or np.inf) / 3600
+    return {
+        "promised": threshold.promised,
+        "measured": float(above[normal].mean()) if normal.any() else None,
+        "recall": float(above[anomalous].mean()) if anomalous.any() else None,
+        "alarms_per_hour": round(alarms / hours, 2) if hours and None not in rates else None,
+    }
+
+
+def _by_kind(
+    places: Places, clips: Sequence[Clip], labels: Sequence[np.ndarray], scores: Sequence[np.ndarray]
+) -> list[dict[str, Any]]:
+    """AUROC, micro, of each kind of anomaly against all normal frames; where the data set tells of kinds."""
+    regions = read_table(places.regions, places.made_by("prepare"))
+    if "kind" not in regions:
+        return []
+    ranked = rank_empty_frames_last(scores)
+    rows = []
+    for kind, of_kind in regions.groupby("kind"):
+        frames = [set(of_kind["frame"][of_kind["clip"] == clip.name]) for clip in clips]
+        chosen = [
+            ~found | np.isin(np.arange(len(found)), list(wanted)) for found, wanted in zip(labels, frames, strict=True)
+        ]
+        rows.append(
+            {
+                "kind": str(kind),
+                "frames": sum(map(len, frames)),
+                "micro": micro_auroc(
+                    [found[keep] for found, keep in zip(labels, chosen, strict=True)],
+                    [found[keep] for found, keep in zip(ranked, chosen, strict=True)],
+                ),
+            }
+        )
+    return rows
 
 
 def frame_labels(places: Places, clips: Sequence[Clip]) -> list[np.ndarray]:
@@ -120,7 +219,8 @@ def _write_summary(path: Path, summary: dict[str, Any], intervals: Mapping[str, 
             group = group.setdefault(key, {})
         group[last] = None if found.low is None else [found.low, found.high]
     left_out = [{"metric": name, "resamples": i.left_out} for name, i in intervals.items() if i.left_out]
-    tail = {key: summary.pop(key) for key in ("protocols", "eta", "counts") if key in summary}
+    lists = ("protocols", "kinds", "floors", "evidence", "eta", "counts")
+    tail = {key: summary.pop(key) for key in lists if key in summary}
     write_json(path, {**summary, "intervals": {**nested, "left_out": left_out}, **tail})
 
 
@@ -137,7 +237,7 @@ def _frame_scores(places: Places, clips: tuple[Clip, ...], eta: float) -> list[p
     return [by_clip[clip.name] for clip in clips]
 
 
-def _detections(places: Places, clips: tuple[Clip, ...], eta: float) -> list[ClipDetections]:
+def _detections(places: Places, clips: tuple[Clip, ...], eta: float, name: Configuration) -> list[ClipDetections]:
     """The scored boxes of one eta held against the regions, clip by clip."""
     found = []
     for clip in clips:
@@ -146,7 +246,7 @@ def _detections(places: Places, clips: tuple[Clip, ...], eta: float) -> list[Cli
         found.append(
             match_clip(
                 clip.frames,
-                boxes["frame"].to_numpy(), boxes[BOX].to_numpy(), boxes["score"].to_numpy(),
+                boxes["frame"].to_numpy(), boxes[BOX].to_numpy(), boxes[name].to_numpy(),
                 truth["frame"].to_numpy(), truth[BOX].to_numpy(), truth["track"].to_numpy(),
             )
         )  # fmt: skip
@@ -161,6 +261,8 @@ def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
     """
     if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
         raise VadError(f"{name!a:.110} cannot name a result; use letters, digits, spaces and . + - _")
+    folder = places.metrics / "external"
+    check(folder / f"{name}.json")
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)
     found = read_scores(scores, clips)
@@ -171,7 +273,6 @@ def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
         "anomalous frames": int(sum(of_clip.sum() for of_clip in labels)),
     }
     summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
-    folder = places.metrics / "external"
     _write_summary(folder / f"{name}.json", summary, intervals)
     own = places.metrics / "metrics.json"
     files = {"this project": own} if own.exists() else {}

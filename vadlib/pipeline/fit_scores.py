@@ -1,67 +1,68 @@
-"""Stage fit_scores: error statistics to standardise by."""
+"""Stage fit_scores: what the cubes that were trained on are like."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
 import torch
-from torch import nn
 
-from vadlib.cubes.shards import CubeSet
-from vadlib.engine.engine import Engine, make_engine
+from vadlib.cubes.shards import Batch, CubeSet, join, take
+from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
+from vadlib.io.arrays import save_arrays
 from vadlib.io.files import write_json
+from vadlib.io.ownership import check
 from vadlib.io.progress import progress
-from vadlib.models.checkpoint import load_model
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.scorers import scoring_networks
 from vadlib.pipeline.sets import training_cubes
+from vadlib.scoring.calibration import Statistics, fit_statistics
+from vadlib.scoring.evidence import SAMPLE
 from vadlib.scoring.perturbation import reconstruction_errors
-from vadlib.scoring.scores import Statistics, fit_statistics
-from vadlib.settings import BRANCHES, Branch, Compute, Dataset
+from vadlib.scoring.scorer import Scorer, arrays_of, make_evidence
+from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings
 
 
-def scoring_networks(
-    places: Places, branches: tuple[Branch, ...], engine: Engine, settings: Dataset
-) -> dict[Branch, nn.Module]:
-    """The trained networks of the branches in use, frozen for scoring."""
-    networks = {}
-    for branch in branches:
-        network, model, _ = load_model(places.model(branch), branch, places.made_by("train", branch))
-        if model.p != settings.model.p:
-            raise VadError(
-                f"{places.model(branch)}: trained with p = {model.p:g}, params.yaml says {settings.model.p:g}; "
-                f"run {places.made_by('train', branch)}"
-            )
-        networks[branch] = engine.for_scoring(network)
-    return networks
-
-
-def fit_error_statistics(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
-    """Mean and standard deviation of each branch's errors over all training cubes, unperturbed."""
+def fit_scores(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
+    """Mean and standard deviation of each branch's errors over the training cubes, unperturbed; and what the other
+    evidence learns from an even sample of them."""
+    check(places.statistics, places.evidence)
     engine = make_engine(compute)
-    networks = scoring_networks(places, BRANCHES, engine, settings)
+    scorer = Scorer(settings, scoring_networks(places, settings, engine), make_evidence(engine), engine)
     cubes = training_cubes(places, BRANCHES, settings, drawn=False)
-    statistics = error_statistics(networks, cubes, settings.model.p, compute.score_batch, engine)
+    if not len(cubes):
+        raise VadError(
+            f"data set {places.name}: no frame of the training clips has a box; look at the detector's settings"
+        )
+    statistics = fit(scorer, cubes, compute.score_batch)
     write_json(places.statistics, {branch: asdict(found) for branch, found in statistics.items()})
+    save_arrays(places.evidence, arrays_of(scorer.evidence))
     return Counter(cubes=len(cubes))
 
 
-def error_statistics(
-    networks: Mapping[Branch, nn.Module], cubes: CubeSet, p: float, size: int, engine: Engine
-) -> dict[Branch, Statistics]:
-    """The statistics of each network's errors on the cubes, in batches of `size`."""
+def fit(scorer: Scorer, cubes: CubeSet, size: int) -> dict[Branch, Statistics]:
+    """Fit a scorer's evidence on cubes, in place, and return the statistics of its networks' errors."""
     # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
-    found = {branch: np.empty(len(cubes), np.float32) for branch in networks}
-    done = 0
+    errors = {branch: np.empty(len(cubes), np.float32) for branch in scorer.networks}
+    step = -(-len(cubes) // SAMPLE)
+    sample: Batch | None = None
+    engine, done = scorer.engine, 0
     with progress(len(cubes), "fit_scores", "cube") as bar, torch.inference_mode():
         for batch in cubes.in_order(size):
-            errors = reconstruction_errors(networks, engine.cubes(batch.raw), engine.flows(batch.flow), p, engine)
-            for branch, error in errors.items():
-                found[branch][done : done + len(error)] = error.cpu()
+            found = reconstruction_errors(
+                scorer.networks, engine.cubes(batch.raw), engine.flows(batch.flow), scorer.settings.model.p, engine
+            )
+            for branch in scorer.networks:
+                errors[branch][done : done + len(batch.raw)] = found[branch].cpu()
+            chosen = take(batch, slice(-done % step, None, step))
+            sample = chosen if sample is None else join(sample, chosen)
             done += len(batch.raw)
+            if len(sample.raw) >= size or done == len(cubes):
+                for kind in scorer.evidence.values():
+                    kind.fit(sample)
+                sample = None
             bar.update(len(batch.raw))
     try:
-        return {branch: fit_statistics([errors]) for branch, errors in found.items()}
+        return {branch: fit_statistics([of_branch]) for branch, of_branch in errors.items()}
     except ValueError as error:
         raise VadError(f"fitting score statistics: {error}") from None

@@ -5,14 +5,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from vadlib.clips import Clip, read_frames
-from vadlib.flow import EstimateFlow, FlowWriter, flow_of_clip, make_estimator, weights_file
+from vadlib.flow.fields import EstimateFlow, flow_of_clip
+from vadlib.flow.registry import make_estimator, weights_file
+from vadlib.flow.storage import FlowWriter
 from vadlib.io.weights import record
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
-from vadlib.settings import Compute, Dataset, Flow
+from vadlib.settings import ComputeSettings, DatasetSettings, FlowSettings
 
 
-def compute_flow(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
+def compute_flow(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Optical flow of every frame, one HDF5 file for each clip. Its attributes name the weights."""
     manifest = places.load_manifest()
     weights = record(weights_file(settings.flow, places.flow_weights))
@@ -30,7 +32,7 @@ def compute_flow(places: Places, settings: Dataset, compute: Compute) -> Counter
 
 
 def _flow_clip(
-    settings: Flow, places: Places, device: str, weights: dict[str, str], clip: Clip, path: Path
+    settings: FlowSettings, places: Places, device: str, weights: dict[str, str], clip: Clip, path: Path
 ) -> dict[str, int]:
     estimator = _estimator(settings, places, device)
     with FlowWriter(path, clip.frames, clip.height, clip.width, weights) as writer:
@@ -40,5 +42,5 @@ def _flow_clip(
 
 
 @lru_cache(maxsize=1)
-def _estimator(settings: Flow, places: Places, device: str) -> EstimateFlow:
+def _estimator(settings: FlowSettings, places: Places, device: str) -> EstimateFlow:
     return make_estimator(settings, places.flow_weights, places.data, device)

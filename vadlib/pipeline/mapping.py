@@ -10,7 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,28 +22,12 @@ from typing import Any
 from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.files import read_json, write_json
+from vadlib.io.ownership import LEDGER, SCRATCH, check, is_own, own, publish, remove_own
 from vadlib.io.progress import progress
-
-SCRATCH = Path(".scratch")
 
 Work = Callable[[Clip, Path], dict[str, int]]
 """Make a clip's artefact at a path, whole or not at all, and return what to count. A module-level function, or
 `functools.partial` of one: it may run in another process."""
-
-
-def publish(made: Path, output: Path) -> None:
-    """Put a finished folder in its place, which is replaced."""
-    if output.exists():
-        shutil.rmtree(output)
-    aside = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)  # of a kill
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        shutil.move(made, aside)  # a rename; a copy where `output` is on another disk
-        aside.replace(output)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def map_clips(
@@ -62,7 +45,9 @@ def map_clips(
 
     `finish` makes `output` of that folder; by default it becomes `output`. With `workers` > 1 clips go to that many
     processes. The first error ends the run, in `finish` too; finished clips stay in the scratch folder for the next.
+    Raises VadError at once where `output` is somebody else's.
     """
+    check(output, folder=not output.suffix)
     scratch = scratch_folder(output, fingerprint)
     made = scratch / "made"
     todo = []
@@ -79,23 +64,24 @@ def map_clips(
             counts.update(result)
             bar.update()
     finish(made, output)
-    shutil.rmtree(scratch)
+    remove_own(scratch)
     return counts
 
 
 def scratch_folder(output: Path, fingerprint: str) -> Path:
     """Where unfinished work on `output` is kept: below the current folder, for an absolute path beside it.
 
-    That of other fingerprints, which nothing can use, is removed.
+    That of other fingerprints, which nothing can use, is removed. Raises VadError where somebody else's is there.
     """
     base, name = SCRATCH, "-".join(output.parts)
     if output.is_absolute():  # of no project: beside it, to be found whatever the current folder is
         base, name = output.parent / SCRATCH, output.name
     scratch = base / f"{name}-{fingerprint[:16]}"
     for stale in base.glob(f"{glob.escape(name)}-*"):
-        if stale != scratch and len(stale.name) == len(scratch.name):
-            shutil.rmtree(stale)
-    (scratch / "made").mkdir(parents=True, exist_ok=True)
+        if stale != scratch and len(stale.name) == len(scratch.name) and is_own(stale):
+            remove_own(stale)
+    own(scratch)
+    (scratch / "made").mkdir(exist_ok=True)
     return scratch
 
 
@@ -115,14 +101,15 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, those in linked folders too: footage is often linked, and `rglob` passes by links."""
+    """Every file below a folder but ledgers, those in linked folders too: footage is often linked, and `rglob` passes
+    by links."""
     seen = set()
     for base, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(base)) in seen:
             folders.clear()  # links in a circle
             continue
         seen.add(real)
-        yield from (Path(base) / name for name in names)
+        yield from (Path(base) / name for name in names if name != LEDGER)
 
 
 @cache

@@ -63,6 +63,15 @@ class Places:
         return self.work / "model" / "statistics.json"
 
     @property
+    def evidence(self) -> Path:
+        """What the evidence beside the networks has learned."""
+        return self.work / "model" / "evidence.safetensors"
+
+    @property
+    def calibration(self) -> Path:
+        return self.work / "model" / "calibration.json"
+
+    @property
     def scores(self) -> Path:
         return self.work / "scores"
 

@@ -1,34 +1,39 @@
 """Stage prepare: index and check a data set."""
 
-import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from vadlib.clips import save_manifest
+from vadlib.io.ownership import check, publish, remove_own
 from vadlib.io.tables import write_table
-from vadlib.pipeline.mapping import fingerprint, publish, scratch_folder
+from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
-from vadlib.settings import Compute, Dataset
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 
-def prepare_dataset(places: Places, settings: Dataset, compute: Compute) -> Counter[str]:
+def prepare_dataset(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Index and check the data set, its anomalous regions too; render it first if it is the embedded one."""
-    from vadlib.datasets import index_dataset, index_regions
+    from vadlib.datasets.registry import index_dataset, index_regions
 
-    folder = places.data
-    if settings.source.street is not None:
+    check(places.prepared, folder=True)
+    folder, mark = places.data, fingerprint(settings.source)
+    if settings.source.layout == "synthetic":
         from vadlib.datasets.synthetic.footage import write_footage
 
-        scratch = scratch_folder(places.prepared, fingerprint(settings.source))
-        write_footage(settings.source.street, scratch / "made" / "footage", workers=compute.workers)
-        publish(scratch / "made", places.prepared)
-        shutil.rmtree(scratch)
-        folder = places.prepared / "footage"
+        folder = scratch_folder(places.prepared, mark) / "made" / "footage"
+        write_footage(settings.source.street, folder, workers=compute.workers)
     manifest = index_dataset(places.name, settings.source, folder, Path())
-    save_manifest(manifest, places.manifest)
-    places.regions.unlink(missing_ok=True)
+    scratch = scratch_folder(places.prepared, mark)
+    made = scratch / "made"
     if (regions := index_regions(manifest, folder, Path())) is not None:
-        write_table(places.regions, regions)
+        write_table(made / places.regions.name, regions)
+    if settings.source.layout == "synthetic":  # where it will be
+        clips = (replace(c, path=(places.prepared / Path(c.path).relative_to(made)).as_posix()) for c in manifest.clips)
+        manifest = replace(manifest, clips=tuple(clips))
+    save_manifest(manifest, made / places.manifest.name)
+    publish(made, places.prepared)
+    remove_own(scratch)
     counts: Counter[str] = Counter()
     for clip in manifest.clips:
         counts[f"{clip.split} clips"] += 1

@@ -13,21 +13,25 @@ from vadlib.cubes.cut import window
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import read_json
+from vadlib.io.ownership import check
 from vadlib.io.tables import read_table
-from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
+from vadlib.pipeline.scorers import load_calibration, scoring_networks
 from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
 from vadlib.report.inspection import CubeView, Moment, TopMoments, inspect_cubes
-from vadlib.settings import Compute, Dataset
+from vadlib.scoring.words import reason
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 
-def report_scores(places: Places, settings: Dataset, compute: Compute, model: Path, output: Path) -> Counter[str]:
+def report_scores(
+    places: Places, settings: DatasetSettings, compute: ComputeSettings, model: Path, output: Path
+) -> Counter[str]:
     """Write the page of the first eta's scores of the testing clips; with metrics where all of them are labelled.
 
     Args:
-        model: the folder of stage `package`, which holds the threshold.
         output: the page.
     """
+    check(output)
     manifest = places.load_manifest()
     clips = manifest.split("testing")
     top: TopMoments[None] = TopMoments()
@@ -35,7 +39,7 @@ def report_scores(places: Places, settings: Dataset, compute: Compute, model: Pa
     tables = []
     for clip in clips:
         table = _frames_of(places, settings.eta[0], clip)
-        scores = table["score"].to_numpy(np.float64)
+        scores = table["best"].to_numpy(np.float64)
         for frame, score in enumerate(scores):
             top.offer(clip.name, frame, float(score), lambda: None)
         top.end_clip()
@@ -46,7 +50,7 @@ def report_scores(places: Places, settings: Dataset, compute: Compute, model: Pa
     report = Report(
         title=places.name,
         clips=report_clips,
-        threshold=_threshold(model / "threshold.json", places.made_by("package")),
+        threshold=load_calibration(places).thresholds["best"].value,
         anomalies=anomalies,
         metrics=read_json(places.metrics / "metrics.json", places.made_by("evaluate")) if labelled else None,
         eta=settings.eta[0],
@@ -67,14 +71,6 @@ def _frames_of(places: Places, eta: float, clip: Clip) -> pd.DataFrame:
     return table
 
 
-def _threshold(path: Path, made_by: str) -> float:
-    content = read_json(path, made_by)
-    try:
-        return float(content["value"])
-    except (KeyError, TypeError, ValueError):
-        raise VadError(f"{path}: holds no number `value`; make it again with {made_by}") from None
-
-
 def _counts(places: Places, manifest: Manifest, boxes: Sequence[np.ndarray]) -> dict[str, int]:
     training, testing = manifest.split("training"), manifest.split("testing")
     fitted = read_json(places.statistics, places.made_by("fit_scores"))
@@ -93,17 +89,17 @@ def _counts(places: Places, manifest: Manifest, boxes: Sequence[np.ndarray]) -> 
 
 
 def _anomalies(
-    places: Places, settings: Dataset, engine: Engine, clips: Sequence[Clip], moments: Sequence[Moment[None]]
+    places: Places, settings: DatasetSettings, engine: Engine, clips: Sequence[Clip], moments: Sequence[Moment[None]]
 ) -> list[Anomaly]:
     """Pictures and cubes of moments, in their order. Footage is read clip by clip, up to the last of its moments."""
-    networks = scoring_networks(places, tuple(settings.weights), engine, settings)
+    networks = scoring_networks(places, settings, engine)
     found: dict[tuple[str, int], Anomaly] = {}
     for clip in clips:
         wanted = {moment.frame: moment for moment in moments if moment.clip == clip.name}
         if not wanted:
             continue
         cubes = read_table(places.scores_of(settings.eta[0], "cubes"), places.made_by("score"), clip=clip.name)
-        rows = {frame: int(cubes["score"][cubes["frame"] == frame].idxmax()) for frame in wanted}
+        rows = {frame: int(cubes["best"][cubes["frame"] == frame].idxmax()) for frame in wanted}
         raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
         views: dict[int, CubeView] = {}
         for frame, row in rows.items():
@@ -121,9 +117,11 @@ def _anomalies(
         flow.close()
         for frame, picture in _frames(clip, wanted):
             box: Any = tuple(float(edge) for edge in cubes.loc[rows[frame], BOX])
+            parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in settings.best.evidence}
             found[clip.name, frame] = Anomaly(
-                clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame]
-            )
+                clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame],
+                reason(parts) if settings.best.calibration == "tail" else "",
+            )  # fmt: skip
     return [found[moment.clip, moment.frame] for moment in moments]
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +15,8 @@ from torch import nn
 
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import Engine, make_engine
+from vadlib.errors import VadError
+from vadlib.io import ownership
 from vadlib.io.files import write_json
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_csv
@@ -23,14 +25,15 @@ from vadlib.models.registry import build_model
 from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import training_cubes
-from vadlib.settings import Branch, Compute, Dataset
+from vadlib.settings import Branch, ComputeSettings, DatasetSettings
 from vadlib.training import Progress, train_branch
 
 
 def train_model(
-    places: Places, branch: Branch, settings: Dataset, compute: Compute, live: Path | None = None
+    places: Places, branch: Branch, settings: DatasetSettings, compute: ComputeSettings, live: Path | None = None
 ) -> Counter[str]:
     """Train one branch and leave the model and its loss curve; with a folder `live`, show the curve as it grows."""
+    ownership.check(places.model(branch), *(places.metrics / n for n in (f"train_{branch}.json", f"loss_{branch}.csv")))
     cubes = training_cubes(places, (branch,), settings, drawn=True)
     engine = make_engine(compute)
     network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
@@ -41,12 +44,12 @@ def train_model(
     counts = {"cubes": len(cubes), "steps": done.step, "parameters": parameters}
     last = float(np.mean(done.losses[-steps_an_epoch:]))
     write_json(places.metrics / f"train_{branch}.json", {"loss_last_epoch": last, **counts})
-    shutil.rmtree(scratch)
+    ownership.remove_own(scratch)
     return Counter(counts)
 
 
 def trained_network(
-    output: Path, branch: Branch, settings: Dataset, engine: Engine, cubes: CubeSet, live: Path | None = None
+    output: Path, branch: Branch, settings: DatasetSettings, engine: Engine, cubes: CubeSet, live: Path | None = None
 ) -> tuple[nn.Module, Progress, Path]:
     """Train a network that is to be saved at `output`, from where a killed run left off if there is such.
 
@@ -81,7 +84,7 @@ def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterato
 
     It takes the losses of all steps so far, and is to be called after every step. The points are those of the CSV that
     is left in the end; of a resumed training those `before` come first. DVCLive sends nothing, unless DVC is configured
-    with a token of DVC Studio.
+    with a token of DVC Studio. It begins by clearing the folder: where that is not this tool's, there is no view.
     """
     if folder is None:
         yield lambda losses: None
@@ -90,6 +93,12 @@ def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterato
     from scmrepo.exceptions import SCMError
 
     run = _run(total)
+    try:
+        ownership.begin(folder)
+    except VadError as problem:
+        print(f"{problem}. The training goes on, without a view of its curve", file=sys.stderr)
+        yield lambda losses: None
+        return
     try:
         view = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
     except SCMError:  # DVCLive refuses a git repository without a commit; training does without the view
@@ -105,6 +114,7 @@ def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterato
         for steps in range(run, len(before) + 1, run):
             add(before[:steps])
         yield add
+    ownership.settle(folder)
 
 
 def _run(steps: int) -> int:

@@ -44,6 +44,7 @@ class Anomaly:
     box: tuple[float, float, float, float]  # xyxy, source pixels
     picture: np.ndarray  # uint8 (h, w, 3), RGB: `picture_around`
     view: CubeView | None = None
+    reason: str = ""  # what is strange about it, in words
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,37 @@
-"""A trained model as one folder that can be copied: networks, statistics, settings, threshold, and the weights of the
+"""A trained model as one folder that can be copied: networks, evidence, calibration, settings, and the weights of the
 detector and the flow estimator that made what the networks learned from.
 
-    raw.safetensors, flow.safetensors   the two networks
-    statistics.json                     mean and standard deviation of each branch's errors on normal footage
+    raw.safetensors, flow.safetensors   the networks in use
+    statistics.json                     mean and standard deviation of each branch's errors on the training footage
+    evidence.safetensors                what the other evidence has learned
+    calibration.json                    what is normal of each measurement on held-out footage, and the thresholds
     settings.json                       the data set's settings
-    threshold.json                      above it a frame is called anomalous
     weights/detector, weights/flow      what the settings name, if anything
 """
 
-import math
-import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 from torch import nn
 
-from vadlib import boxes, flow
+from vadlib.boxes import registry as detectors
+from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.io.files import read_json, write_json
+from vadlib.flow import registry as flows
+from vadlib.io.arrays import load_arrays
+from vadlib.io.files import copy, read_json, write_json
 from vadlib.models.checkpoint import load_model
-from vadlib.scoring.scores import Statistics
-from vadlib.settings import Branch, Dataset, Detector, first_problem
+from vadlib.scoring.calibration import Statistics
+from vadlib.scoring.kept import calibration_from, statistics_from
+from vadlib.scoring.scorer import Calibration, Scorer, make_evidence
+from vadlib.scoring.thresholds import Threshold
+from vadlib.settings import Branch, DatasetSettings, DetectorSettings, YoloSettings, first_problem
 
 _COPIED = "copying the whole model folder again"  # what mends it: "make it again with ..."
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where normal ends: a quantile of the scores of normal training frames, perturbed as scored frames are."""
-
-    value: float  # a frame that scores higher is called anomalous
-    median: float  # of the same scores: what is usual
-    quantile: float
-    eta: float
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -44,10 +39,16 @@ class Package:
     """A model folder, read."""
 
     folder: Path
-    settings: Dataset
+    settings: DatasetSettings
     networks: Mapping[Branch, nn.Module]  # of the branches in use, in evaluation mode
     statistics: Mapping[Branch, Statistics]
-    threshold: Threshold
+    evidence: Mapping[str, np.ndarray]  # what `make_evidence` takes
+    calibration: Calibration
+
+    @property
+    def threshold(self) -> Threshold:
+        """That of `best`, which new footage is scored by."""
+        return self.calibration.thresholds["best"]
 
     @property
     def detector_weights(self) -> Path:
@@ -57,37 +58,43 @@ class Package:
     def flow_weights(self) -> Path:
         return self.folder / "weights" / "flow"
 
+    def scorer(self, engine: Engine) -> Scorer:
+        """The model, ready to score cubes."""
+        return Scorer(
+            self.settings,
+            {branch: engine.for_scoring(network) for branch, network in self.networks.items()},
+            make_evidence(engine, self.evidence),
+            engine,
+            self.statistics,
+            self.calibration,
+        )
+
 
 def write_package(
     folder: Path,
-    settings: Dataset,
-    models: Mapping[Branch, Path],
-    statistics: Path,
-    threshold: Threshold,
+    settings: DatasetSettings,
+    files: Iterable[Path],
     detector_weights: Path,
     flow_weights: Path,
 ) -> None:
-    """Fill a new folder. `detector_weights` and `flow_weights` are the folders that the settings' names lie in.
+    """Fill a new folder. `files` are the networks, the statistics, the evidence and the calibration, by the names they
+    have here; `detector_weights` and `flow_weights` the folders that the settings' names lie in.
 
     Raises VadError where the weights are missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for branch, path in models.items():
-        shutil.copyfile(path, folder / f"{branch}.safetensors")
-    shutil.copyfile(statistics, folder / "statistics.json")
+    for path in files:
+        copy(path, folder / path.name)
     write_json(folder / "settings.json", settings.model_dump(mode="json"))
-    write_json(folder / "threshold.json", asdict(threshold))
     for name, source, found in (
-        ("detector", detector_weights, boxes.weights_file(settings.detector, detector_weights)),
-        ("flow", flow_weights, flow.weights_file(settings.flow, flow_weights)),
+        ("detector", detector_weights, detectors.weights_file(settings.detector, detector_weights)),
+        ("flow", flow_weights, flows.weights_file(settings.flow, flow_weights)),
     ):
         if found is None:
             continue
         # Torch's own cache, where torchvision's weights may be, is not below the folder.
         inside = found.relative_to(source) if found.is_relative_to(source) else Path(found.name)
-        target = folder / "weights" / name / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if found.is_dir() else shutil.copyfile)(found, target)
+        copy(found, folder / "weights" / name / inside)
 
 
 def read_package(folder: Path) -> Package:
@@ -96,49 +103,38 @@ def read_package(folder: Path) -> Package:
         raise VadError(f"{folder}: no model folder there; `vad train` makes one, so does `dvc repro package`")
     settings = _settings(folder / "settings.json")
     networks = {}
-    for branch in settings.weights:
+    for branch in settings.branches:
         path = folder / f"{branch}.safetensors"
         networks[branch], model, length = load_model(path, branch, _COPIED)
         if model != settings.model or length != settings.cube.length:
             raise VadError(f"{path}: not the network that {folder / 'settings.json'} describes; {_AGAIN}")
-    fitted = read_json(folder / "statistics.json", _COPIED)
-    statistics = {b: _numbers(Statistics, fitted, b, folder / "statistics.json") for b in settings.weights}
-    for branch, found in statistics.items():
-        if not found.std > 0:
-            raise VadError(f"{folder / 'statistics.json'}: a standard deviation of {found.std} ({branch}); {_AGAIN}")
-    threshold = _numbers(
-        Threshold, {"it": read_json(folder / "threshold.json", _COPIED)}, "it", folder / "threshold.json"
-    )
-    return Package(folder, settings, networks, statistics, threshold)
+    path = folder / "statistics.json"
+    statistics = statistics_from(read_json(path, _COPIED), settings.branches, path, _COPIED)
+    evidence = load_arrays(folder / "evidence.safetensors", _COPIED)
+    path = folder / "calibration.json"
+    calibration = calibration_from(read_json(path, _COPIED), path, _COPIED)
+    if settings.eta[0] not in calibration.normal:
+        raise VadError(f"{path}: not calibrated for eta {settings.eta[0]:g}; {_AGAIN}")
+    return Package(folder, settings, networks, statistics, evidence, calibration)
 
 
 _AGAIN = "copy the whole model folder again, or make it again"
 
 
-def _settings(path: Path) -> Dataset:
+def _settings(path: Path) -> DatasetSettings:
     content = read_json(path, _COPIED)
     try:
-        settings = Dataset.model_validate(content)
+        settings = DatasetSettings.model_validate(content)
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', 'packaged'))}; {_AGAIN}") from None
-    named = PurePosixPath(settings.detector.weights or "")
-    if named.is_absolute() or ".." in named.parts:
-        raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
+    if settings.detector.kind == "yolo":
+        named = PurePosixPath(settings.detector.weights)
+        if named.is_absolute() or ".." in named.parts:
+            raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
     return settings
 
 
-def _numbers(kind: type[Any], content: Any, key: str, path: Path) -> Any:
-    """A dataclass of finite numbers from a JSON object's entry."""
-    try:
-        found = kind(**content[key])
-        if not all(type(value) in (int, float) and math.isfinite(value) for value in asdict(found).values()):
-            raise ValueError("not finite numbers")
-    except (KeyError, TypeError, ValueError) as error:
-        raise VadError(f"{path}: damaged ({' '.join(str(error).split())}); {_AGAIN}") from None
-    return found
-
-
-def for_new_footage(package: Package, yolo: Path | None) -> tuple[Detector, Path]:
+def for_new_footage(package: Package, yolo: Path | None) -> tuple[DetectorSettings, Path]:
     """The detector to score new footage with, and the folder its weights are in.
 
     Args:
@@ -162,9 +158,15 @@ def for_new_footage(package: Package, yolo: Path | None) -> tuple[Detector, Path
     return settings.detector, package.detector_weights
 
 
-def with_yolo(detector: Detector, weights: Path) -> Detector:
-    """These settings with a YOLO of the user's. Raises VadError where the file or folder is not there."""
+def with_yolo(detector: DetectorSettings, weights: Path) -> YoloSettings:
+    """A YOLO of the user's, with the rules of these settings. Raises VadError where the file or folder is not there."""
     if not weights.exists():
         raise VadError(f"{weights}: not found; expected a YOLO's weights: .pt, .onnx, .safetensors or *_openvino_model")
-    other = {"kind": "yolo", "weights": weights.name, "boxes": None, "imported_with_motion": False}
-    return detector.model_copy(update=other)
+    own: dict[str, Any] = {"weights": weights.name}
+    if detector.kind in ("yolo", "torchvision"):
+        own["image_size"] = detector.image_size
+    if detector.rules is not None:
+        own["rules"] = detector.rules
+    if detector.motion is not None or detector.kind != "import":  # imported boxes may have held motion boxes
+        own["motion"] = detector.motion
+    return YoloSettings(**own)

@@ -7,22 +7,25 @@ import torch
 from torch import Tensor, nn
 
 from vadlib.engine.engine import Engine
-from vadlib.models.objective import cube_errors
+from vadlib.models.objective import cube_errors, median_errors
 from vadlib.settings import Branch
 
-Errors = dict[Branch, Tensor]
-"""S_r and S_m of III-E by branch: float32 (B,), one error for each cube."""
+Errors = dict[str, Tensor]
+"""By branch S_r and S_m of III-E, float32 (B,), one error for each cube; by `<branch>_median` the error of
+`median_errors`, of the same reconstruction."""
 
 
 def reconstruction_errors(
     networks: Mapping[Branch, nn.Module], cubes: Tensor, flows: Tensor | None, p: float, engine: Engine
 ) -> Errors:
-    """Each network's error on a batch: raw against the cubes themselves, flow against their flow."""
+    """Each network's errors on a batch: raw against the cubes themselves, flow against their flow."""
     errors: Errors = {}
     for branch, network in networks.items():
         with engine.autocast():
             output = network(cubes)
-        errors[branch] = cube_errors(output, cubes if branch == "raw" else flows, p)
+        target = cubes if branch == "raw" else flows
+        errors[branch] = cube_errors(output, target, p)
+        errors[f"{branch}_median"] = median_errors(output.detach(), target.detach())
     return errors
 
 
@@ -49,9 +52,9 @@ def input_gradient(
         y = cubes.detach().requires_grad_(True)
         errors = reconstruction_errors(networks, y, flows, p, engine)
         scale = {"raw": cubes[0].numel(), "flow": 1 if flows is None else flows[0].numel()}
-        loss = sum(e.sum() / (scale[branch] if reduction == "mean" else 1) for branch, e in errors.items())
+        loss = sum(errors[b].sum() / (scale[b] if reduction == "mean" else 1) for b in networks)
         (gradient,) = torch.autograd.grad(loss, y)
-    return gradient, {branch: error.detach() for branch, error in errors.items()}
+    return gradient, {name: error.detach() for name, error in errors.items()}
 
 
 def perturb(cubes: Tensor, gradient: Tensor, eta: float) -> Tensor:

@@ -21,7 +21,7 @@ from vadlib.datasets.regions import COLUMNS
 from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.street import Canvas, Scene, View, cast, lay, scene
 from vadlib.io.files import write_text, written_aside, written_hdf5
-from vadlib.settings import SPLITS, Street
+from vadlib.settings import SPLITS, StreetSettings
 
 APPEARANCE = ("cyclist", "cart", "animal")
 MOTION = ("running", "falling", "throwing", "wrong_way")
@@ -74,7 +74,7 @@ def clip_name(index: int) -> str:
     return f"{index + 1:02d}"
 
 
-def render_clip(street: Street, split: str, index: int) -> Iterator[Rendered]:
+def render_clip(street: StreetSettings, split: str, index: int) -> Iterator[Rendered]:
     """Yield the frames of one clip of a street; `index` counts from 0 in its split.
 
     The clip depends on nothing but the settings, the split and the index.
@@ -169,7 +169,7 @@ def _person(rng: np.random.Generator, view: View, kind: str, speed: np.ndarray, 
     return _Actor(kind, x, y, anomalous, draw)
 
 
-def _normal_actors(rng: np.random.Generator, street: Street, view: View) -> list[_Actor]:
+def _normal_actors(rng: np.random.Generator, street: StreetSettings, view: View) -> list[_Actor]:
     """Walkers from left to right. Each keeps to its lane, and is followed by another once it is gone."""
     frames, actors = street.clip_frames, []
     for lane in range(street.walkers):
@@ -198,7 +198,7 @@ def _normal_actors(rng: np.random.Generator, street: Street, view: View) -> list
     return actors
 
 
-def _anomalous_actors(rng: np.random.Generator, street: Street, view: View, index: int) -> list[_Actor]:
+def _anomalous_actors(rng: np.random.Generator, street: StreetSettings, view: View, index: int) -> list[_Actor]:
     """The anomalies of a test clip: one of each sort, or only one where the clip is short.
 
     Kinds follow each other from clip to clip, so that each has its turn.
@@ -309,7 +309,7 @@ def _behaviour(rng: np.random.Generator, view: View, frames: int, kind: str, sta
     return [actor, *others]
 
 
-def write_footage(street: Street, folder: Path, workers: int = 1) -> None:
+def write_footage(street: StreetSettings, folder: Path, workers: int = 1) -> None:
     """Render a street's data set into a folder, `workers` clips at a time.
 
     Leaves `training/01.mp4`, `testing/01.mp4` and so on; `labels.csv` (clip, first, last: spans of anomalous
@@ -345,7 +345,9 @@ def _csv(columns: tuple[str, ...], rows: list[tuple]) -> str:
     return text.getvalue()
 
 
-def _write_clip(street: Street, folder: Path, split: str, index: int) -> tuple[list[tuple], list[tuple[int, int]]]:
+def _write_clip(
+    street: StreetSettings, folder: Path, split: str, index: int
+) -> tuple[list[tuple], list[tuple[int, int]]]:
     """Write one clip's video and masks; return its rows of the track table and its anomalous spans."""
     cv2.setNumThreads(1)  # clips are the unit of parallel work
     rows: list[tuple] = []
@@ -380,7 +382,7 @@ def _with_masks(frames: Iterator[Rendered], ids: h5py.Dataset) -> Iterator[Rende
         yield rendered
 
 
-def _encode(path: Path, street: Street, frames: Iterator[Rendered]) -> None:
+def _encode(path: Path, street: StreetSettings, frames: Iterator[Rendered]) -> None:
     """H.264 in an MP4 file that holds no date and no version, so that its bytes repeat."""
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=street.fps)

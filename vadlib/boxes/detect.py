@@ -1,0 +1,55 @@
+"""The boxes of a clip: those detected, by the rules, then those of motion."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from vadlib.boxes.motion import blurred_grey, motion_boxes
+from vadlib.boxes.rules import apply_rules, in_frame
+from vadlib.boxes.table import Boxes, DetectFrames
+from vadlib.clips import Clip
+from vadlib.settings import DetectorSettings, MotionBoxSettings
+
+
+def detect_clip(
+    clip: Clip, frames: Iterable[np.ndarray], detector: DetectFrames, settings: DetectorSettings, batch: int = 8
+) -> Iterator[Boxes]:
+    """Yield the boxes of each frame: those detected, then those of motion.
+
+    Frames are (H, W, 3) uint8 RGB and read once; at most `batch` + 3 of them are held. A motion box needs the
+    frames before and after; at a clip's ends the missing one is the frame itself.
+    """
+    seen = _detected(clip, frames, detector, settings, batch)
+    motion = settings.motion
+    if motion is None:
+        yield from (boxes for _, boxes in seen)
+        return
+    before = current = None
+    for after in seen:
+        if current is not None:
+            yield _with_motion(before or current, current, after, motion)
+        before, current = current, after
+    if current is not None:
+        yield _with_motion(before or current, current, current, motion)
+
+
+Seen = tuple[np.ndarray | None, Boxes]  # a frame as the motion rule wants it, and its appearance boxes
+
+
+def _detected(
+    clip: Clip, frames: Iterable[np.ndarray], detector: DetectFrames, settings: DetectorSettings, batch: int
+) -> Iterator[Seen]:
+    frames, first = iter(frames), 0
+    while chunk := list(islice(frames, batch)):
+        for frame, boxes in zip(chunk, detector(clip, first, chunk), strict=True):
+            height, width = frame.shape[:2]
+            grey = None if settings.motion is None else blurred_grey(frame, settings.motion)
+            kept = in_frame(boxes, width, height)
+            yield grey, kept if settings.rules is None else apply_rules(kept, settings.rules)
+        first += len(chunk)
+
+
+def _with_motion(before: Seen, current: Seen, after: Seen, settings: MotionBoxSettings) -> Boxes:
+    boxes = current[1]
+    return boxes.followed_by(motion_boxes(before[0], current[0], after[0], boxes.xyxy, settings))

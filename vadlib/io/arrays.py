@@ -1,0 +1,27 @@
+"""Named arrays on disk: safetensors, which hold numbers and nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from vadlib.errors import VadError
+from vadlib.io.files import missing, written_aside
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays, whole or not at all; equal arrays give equal bytes."""
+    with written_aside(path) as aside:
+        save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, aside)
+
+
+def load_arrays(path: Path, made_by: str) -> dict[str, np.ndarray]:
+    """Read what `save_arrays` wrote. Raises VadError where it is absent or damaged."""
+    if not path.exists():
+        raise missing(path, made_by)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise VadError(f"{path}: damaged ({' '.join(str(error).split())}); make it again with {made_by}") from None

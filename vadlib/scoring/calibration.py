@@ -1,0 +1,123 @@
+"""What is measured of a cube, held against what is normal: standardised as the paper does, or as a tail probability.
+
+Errors, speeds and distances have units of their own and heavy tails. Before they can be added up each is turned into
+"how unusual is this", by what the same measurement gives on normal footage that nothing was trained on.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vadlib.settings import EvidenceName, ScoreSettings
+
+TAIL = 0.9
+"""The quantile at which the tail begins: beyond it a few hundred measurements say too little one by one."""
+LEVELS = np.linspace(0, TAIL, 46)
+MOST_UNUSUAL = 1e9
+"""Beyond one in so many no probability is believed, whatever the tail says. Scores go on: only words stop here."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of one branch's errors on the training cubes, without perturbation (III-E)."""
+
+    mean: float
+    std: float
+    cubes: int
+
+
+@dataclass(frozen=True)
+class Normal:
+    """How one measurement is distributed on held-out normal footage."""
+
+    mean: float
+    std: float
+    log_mean: float  # of log(value + offset)
+    log_std: float
+    offset: float  # a thousandth of the median: a value of 0 has a logarithm
+    quantiles: tuple[float, ...]  # of log(value + offset), at LEVELS
+    excess: float  # mean of how far logarithms in the tail are beyond its beginning
+    cubes: int
+
+
+def fit_statistics(errors: Iterable[np.ndarray]) -> Statistics:
+    """Mean and (population) standard deviation of errors that come in batches, in float64 and constant memory.
+
+    Batches are merged by their means and sums of squares (Chan, Golub & LeVeque 1979). Raises ValueError for no
+    errors, and where all are equal: nothing could be standardised by them.
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for batch in errors:
+        values = np.asarray(batch, dtype=np.float64)
+        if not len(values):
+            continue
+        difference = values.mean() - mean
+        total = count + len(values)
+        squares += ((values - values.mean()) ** 2).sum() + difference**2 * count * len(values) / total
+        mean += difference * len(values) / total
+        count = total
+    if not count or not squares > 0:
+        raise ValueError(f"{count} training errors without spread: no standard deviation to score by")
+    return Statistics(float(mean), math.sqrt(squares / count), count)
+
+
+def fit_normal(values: np.ndarray) -> Normal:
+    """What is normal of a measurement, from its values (N,) >= 0 on normal footage.
+
+    Raises ValueError for no values, and where all are equal.
+    """
+    values = np.asarray(values, np.float64)
+    if not len(values) or values.min() == values.max():
+        raise ValueError(f"{len(values)} values without spread: nothing to calibrate by")
+    offset = float(max(np.median(values), values.mean()) / 1000)
+    logs = np.log(values + offset)
+    quantiles = np.quantile(logs, LEVELS)
+    beyond = logs[logs > quantiles[-1]] - quantiles[-1]
+    # Hill's estimator of a Pareto tail: the logarithms beyond a high quantile are exponential, and their mean is its
+    # only parameter.
+    excess = float(beyond.mean()) if len(beyond) else 0.0
+    return Normal(
+        float(values.mean()), float(values.std()), float(logs.mean()), float(logs.std()), offset,
+        tuple(quantiles.tolist()), max(excess, 1e-3 * float(logs.std())), len(values),
+    )  # fmt: skip
+
+
+def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
+    """-log p: of p the share of normal measurements that are as large or larger. float64 (N,), 0 and more.
+
+    Empirical up to the quantile TAIL; beyond it the tail is a power law, so that -log p grows with the logarithm of the
+    value: an error of ten times the usual counts, and does not drown all else.
+    """
+    logs = np.log(np.maximum(np.asarray(values, np.float64), 0) + normal.offset)
+    start = normal.quantiles[-1]
+    within = -np.log1p(-np.interp(logs, normal.quantiles, LEVELS))
+    return np.where(logs > start, -math.log1p(-TAIL) + (logs - start) / normal.excess, within)
+
+
+def rarity(surprise: float) -> float:
+    """One in how many, of a -log p: at most MOST_UNUSUAL."""
+    return min(math.exp(min(surprise, 50.0)), MOST_UNUSUAL)
+
+
+def standardised(
+    name: EvidenceName,
+    values: np.ndarray,
+    how: ScoreSettings,
+    normal: Normal,
+    statistics: Mapping[str, Statistics],
+) -> np.ndarray:
+    """One evidence's part of the scores, float64 (N,), by `how.calibration`, unweighted.
+
+    `z` of the paper's errors is by their mean and standard deviation on the training cubes (III-E); of all else, and
+    `log_z`, `tail`, by held-out footage.
+    """
+    if how.calibration == "tail":
+        return surprise(values, normal)
+    values = np.asarray(values, np.float64)
+    if how.calibration == "log_z":
+        return (np.log(np.maximum(values, 0) + normal.offset) - normal.log_mean) / normal.log_std
+    if how.error == "norm" and name in statistics:
+        return (values - statistics[name].mean) / statistics[name].std
+    return (values - normal.mean) / normal.std

@@ -1,0 +1,55 @@
+"""What can be strange about an object, measured without labels: one file each, and a line in EVIDENCE.
+
+`raw` and `flow`, the errors of the two networks, are evidence too; they are perturbed together and so are measured
+together, in `vadlib.scoring.perturbation`.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from vadlib.cubes.shards import Batch
+from vadlib.engine.engine import Engine
+
+
+class Evidence(Protocol):
+    """One kind of evidence. Larger is stranger; what a value means is for calibration to say."""
+
+    def fit(self, sample: Batch) -> None:
+        """Take some more of the cubes that were trained on, an even sample of them, as what is normal."""
+
+    def measure(self, cubes: Batch) -> np.ndarray:
+        """float32 (B,), 0 and more: of each cube by itself, whatever it is measured with."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What was learned, to be kept."""
+
+
+def _speed(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+    from vadlib.scoring.evidence.speed import Speed
+
+    return Speed()
+
+
+def _looks(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+    from vadlib.scoring.evidence.looks import Looks
+
+    return Looks(engine, arrays)
+
+
+def _place(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+    from vadlib.scoring.evidence.place import Place
+
+    return Place(arrays)
+
+
+EVIDENCE: dict[str, Callable[[Engine, dict[str, np.ndarray]], Evidence]] = {
+    "speed": _speed,
+    "looks": _looks,
+    "place": _place,
+}
+"""Each kind by its name in the settings, made with what an earlier one has learned, or with nothing."""
+
+SAMPLE = 4096
+"""Training cubes at most that are kept as what is normal, evenly spaced: memory does not grow with footage."""

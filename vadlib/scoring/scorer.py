@@ -1,0 +1,144 @@
+"""The one way from cubes to anomaly scores: for the stages, the pass over footage, the report and the benchmarks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from torch import nn
+
+from vadlib.cubes.shards import Batch, CubeSet
+from vadlib.engine.engine import Engine
+from vadlib.scoring.calibration import Normal, Statistics, standardised
+from vadlib.scoring.evidence import EVIDENCE, Evidence
+from vadlib.scoring.evidence.speed import mean_length
+from vadlib.scoring.perturbation import perturbed_errors
+from vadlib.scoring.thresholds import Threshold
+from vadlib.scoring.tracks import average_along_tracks
+from vadlib.settings import BRANCHES, Branch, Configuration, DatasetSettings, EvidenceName, ScoreSettings
+
+Values = dict[str, np.ndarray]
+"""What was measured of N cubes, float32 (N,) each: `raw` and `flow` (the paper's errors), `raw_median` and
+`flow_median`, each evidence of `EVIDENCE`, and `cube_flow`, the mean length of the flow in the whole cube."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is normal of each of `Values`, by eta, and the threshold of each configuration."""
+
+    normal: Mapping[float, Mapping[str, Normal]]
+    thresholds: Mapping[Configuration, Threshold]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained model, loaded, that measures cubes and scores them."""
+
+    settings: DatasetSettings
+    networks: Mapping[Branch, nn.Module]  # frozen (`Engine.for_scoring`), those that the settings' evidence needs
+    evidence: Mapping[str, Evidence]  # the others, fitted
+    engine: Engine
+    statistics: Mapping[Branch, Statistics] = field(default_factory=dict)
+    calibration: Calibration = Calibration({}, {})
+
+    def measure(self, cubes: Batch, etas: Sequence[float]) -> dict[float, Values]:
+        """All that can be measured of a batch of cubes, perturbed with each eta."""
+        settings, engine = self.settings, self.engine
+        errors = perturbed_errors(
+            self.networks, engine.cubes(cubes.raw), engine.flows(cubes.flow), etas,
+            settings.model.p, settings.perturbation_loss, engine,
+        )  # fmt: skip
+        same = {name: kind.measure(cubes) for name, kind in self.evidence.items()}
+        same["cube_flow"] = mean_length(cubes.flow)
+        return {
+            eta: {name: error.cpu().numpy() for name, error in of_eta.items()} | same for eta, of_eta in errors.items()
+        }
+
+    def measure_all(self, cubes: CubeSet, etas: Sequence[float], size: int) -> dict[float, Values]:
+        """Of every cube of a set, in order, in batches of `size`."""
+        # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
+        found: dict[float, Values] = {eta: {} for eta in etas}
+        done = 0
+        for batch in cubes.in_order(size):
+            for eta, values in self.measure(batch, etas).items():
+                for name, part in values.items():
+                    whole = found[eta].setdefault(name, np.empty(len(cubes), np.float32))
+                    whole[done : done + len(part)] = part
+            done += len(batch.raw)
+        return found
+
+    def parts(self, how: ScoreSettings, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
+        """What each evidence adds to the cubes' scores, float64 (N,), comparable and weighted."""
+        return {
+            name: weight
+            * standardised(name, values[value_of(name, how)], how, self._normal(eta, name, how), self.statistics)
+            for name, weight in how.weights.items()
+        }
+
+    def scores(self, how: ScoreSettings, values: Values, eta: float) -> np.ndarray:
+        """S of each cube, float64 (N,): the sum of its evidence (III-E), before tracks."""
+        return np.sum(list(self.parts(how, values, eta).values()), axis=0)
+
+    def best_parts(self, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
+        """What each evidence that there is says of the cubes by the calibration of `best`, whether it counts or not."""
+        every = [*self.networks, *self.evidence]
+        how = self.settings.best.model_copy(update={"evidence": tuple(every), "w_raw": 1.0, "w_flow": 1.0})
+        return self.parts(how, values, eta)
+
+    def _normal(self, eta: float, name: EvidenceName, how: ScoreSettings) -> Normal | None:
+        return self.calibration.normal.get(eta, {}).get(value_of(name, how))
+
+
+def value_of(name: EvidenceName, how: ScoreSettings) -> str:
+    """Which of `Values` an evidence is."""
+    return f"{name}_median" if name in BRANCHES and how.error == "median" else name
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """The scores of a clip's N boxes, averaged along their tracks."""
+
+    columns: dict[str, np.ndarray]  # float64 (N,) each
+    tracks: np.ndarray  # int64 (N,), which object each box is
+
+
+def score_clip(
+    how: ScoreSettings, frame: np.ndarray, boxes: np.ndarray, columns: Mapping[str, np.ndarray], frames: int
+) -> ClipScores:
+    """Average scores of a clip's boxes along their tracks, each column by itself.
+
+    Args:
+        frame: int (N,), rising: the frame of each box.
+        boxes: float (N, 4), xyxy.
+        columns: float (N,) each: scores of `Scorer.scores`, or what else an object has.
+        frames: the clip's.
+    """
+    edges = np.searchsorted(frame, np.arange(frames + 1))
+    table = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
+    own = ((t, boxes[a:b], table[a:b]) for t, (a, b) in enumerate(pairwise(edges)) if b > a)
+    found = list(average_along_tracks(own, how.track_before, how.track_after))
+    averaged = np.concatenate([f.scores for f in found]) if found else table
+    tracks = np.concatenate([f.tracks for f in found]) if found else np.empty(0, np.int64)
+    return ClipScores(dict(zip(columns, averaged.T, strict=True)), tracks)
+
+
+def value_names(scorer: Scorer) -> list[str]:
+    """The names of the `Values` that a scorer measures, in a fixed order."""
+    errors = [f"{branch}{kind}" for branch in scorer.networks for kind in ("", "_median")]
+    return [*errors, *scorer.evidence, "cube_flow"]
+
+
+def make_evidence(engine: Engine, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Evidence]:
+    """Every kind of evidence beside the networks: fitted, from what `arrays_of` gave, or to be fitted."""
+    return {
+        name: make(
+            engine,
+            {key.partition(".")[2]: array for key, array in (arrays or {}).items() if key.startswith(f"{name}.")},
+        )
+        for name, make in EVIDENCE.items()
+    }
+
+
+def arrays_of(evidence: Mapping[str, Evidence]) -> dict[str, np.ndarray]:
+    """What the evidence has learned, to be kept: `<name>.<array>`."""
+    return {f"{name}.{key}": array for name, kind in evidence.items() for key, array in kind.arrays().items()}

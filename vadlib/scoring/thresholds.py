@@ -1,0 +1,66 @@
+"""Where normal ends: a threshold by how often it may be wrong."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+GAP_SECONDS = 1.0
+"""Anomalous frames less than this apart are one alarm: scores near the threshold would make dozens of it."""
+
+TAIL = 0.9
+"""The quantile beyond which frame scores are taken to fall off exponentially: one frame in a hundred of a few hundred
+is too few to read a threshold off."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What of a frame's score is called anomalous, set on held-out normal footage, perturbed as scored frames are."""
+
+    value: float  # a frame that scores higher is called anomalous
+    median: float  # of the same scores: what is usual
+    promised: float  # share of normal frames that may be above it
+    above: float  # share of the held-out frames that are
+    alarms_per_hour: float | None  # of the held-out footage; None where its frame rate is not known
+    frames: int  # held out, with boxes
+    wanted: int  # frames that it would take to keep the promise surely
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether there was enough held-out footage to promise by."""
+        return self.frames >= self.wanted
+
+
+def set_threshold(
+    pieces: Sequence[np.ndarray], promised: float, rates: Sequence[float | None], horizon: int
+) -> Threshold:
+    """The threshold that a share `promised` of normal frames is above.
+
+    Args:
+        pieces: frame scores of each piece of held-out footage, float (frames,), NaN without boxes.
+        promised: below 0.1.
+        rates: frames per second of each piece; None: not known.
+        horizon: frames that scores are averaged over: so many neighbours say little more than one.
+
+    Raises ValueError where no frame has a box.
+    """
+    scores = np.concatenate(pieces) if pieces else np.empty(0)
+    scores = scores[~np.isnan(scores)]
+    if not len(scores):
+        raise ValueError("no held-out frame has a box, so there is no threshold")
+    start = float(np.quantile(scores, TAIL))
+    beyond = scores[scores > start] - start
+    value = start + (float(beyond.mean()) if len(beyond) else 0.0) * math.log((1 - TAIL) / promised)
+    hours = None if None in rates else sum(len(p) / r for p, r in zip(pieces, rates, strict=True)) / 3600
+    alarms = sum(count_alarms(piece > value, rate or 1) for piece, rate in zip(pieces, rates, strict=True))
+    return Threshold(
+        value, float(np.median(scores)), promised, float((scores > value).mean()),
+        round(alarms / hours, 2) if hours else None, len(scores), math.ceil(horizon / promised),
+    )  # fmt: skip
+
+
+def count_alarms(anomalous: np.ndarray, rate: float) -> int:
+    """Runs of anomalous frames, bool (frames,) at `rate` a second; those less than GAP_SECONDS apart are one."""
+    at = np.flatnonzero(anomalous)
+    return int(len(at) > 0) + int((np.diff(at) > GAP_SECONDS * rate).sum())

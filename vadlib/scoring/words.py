@@ -1,0 +1,38 @@
+"""Why an object is called anomalous, in words."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vadlib.scoring.calibration import rarity
+from vadlib.settings import EvidenceName
+
+WORDS: dict[EvidenceName, str] = {
+    "raw": "its pixels are restored as badly as those of {}",
+    "flow": "it moves unlike what its looks foretell, as {}",
+    "speed": "it is as fast as {}",
+    "looks": "it looks as unlike all that was seen as {}",
+    "place": "it is as far from where such objects are as {}",
+}
+WORTH_SAYING = 20
+"""One in fewer is no reason."""
+
+
+def reason(parts: Mapping[EvidenceName, float]) -> str:
+    """A sentence from each evidence's part of a score, -log p of normal objects: the strongest first, two at most.
+
+    Empty where nothing is rarer than one in WORTH_SAYING.
+    """
+    found = []
+    for name in sorted(parts, key=lambda name: -parts[name])[:2]:
+        often = rarity(parts[name])
+        if often >= WORTH_SAYING:
+            found.append(WORDS[name].format(f"1 in {_rounded(often):,} normal objects"))
+    sentence = "; ".join(found)
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _rounded(number: float) -> int:
+    """Two significant digits: the tail says no more."""
+    digits = int(np.floor(np.log10(number))) - 1
+    return int(round(number / 10**digits) * 10**digits) if digits > 0 else round(number)
