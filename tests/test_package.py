@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vadlib.scoring.scores import Statistics
 
 from tests import layouts
 from tests.projects import COMPUTE, MOTION, run_stages, settings, until, write_boxes
@@ -18,7 +19,6 @@ from vadlib.pipeline import package as stage
 from vadlib.pipeline.package import package_model, training_scores
 from vadlib.pipeline.places import Places
 from vadlib.scoring.model_folder import for_new_footage, read_package
-from vadlib.scoring.scores import Statistics
 from vadlib.settings import BRANCHES, YoloSettings
 
 USED = settings(source={"layout": "videos"}, threshold_quantile=0.75)
@@ -64,11 +64,12 @@ def test_the_same_model_is_the_same_bytes(project, monkeypatch):
 def test_the_threshold_is_a_quantile_of_perturbed_normal_frames(project, monkeypatch):
     """Scored as the stage `score` scores test clips: here by pretending that training clips are such."""
     monkeypatch.chdir(project)
+    from vadlib.scoring.scores import anomaly_scores, frame_scores
+
     from vadlib.clips import load_manifest
     from vadlib.cubes.shards import CubeSet
     from vadlib.pipeline.fit_scores import scoring_networks
     from vadlib.pipeline.score import clip_errors
-    from vadlib.scoring.scores import anomaly_scores, frame_scores
 
     engine = make_engine(COMPUTE)
     networks = scoring_networks(PLACES, BRANCHES, engine, USED)

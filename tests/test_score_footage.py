@@ -19,7 +19,8 @@ from tests.projects import COMPUTE, make_packaged, until
 from vadlib.cli.main import app
 from vadlib.errors import VadError
 from vadlib.footage import score as module
-from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
+from vadlib.footage.find import Footage, find_footage, listed_paths
+from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.io.ownership import LEDGER
 from vadlib.scoring.model_folder import read_package

@@ -22,7 +22,8 @@ from vadlib.clips import load_manifest
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import evaluate_frames
 from vadlib.footage import train as module
-from vadlib.footage.score import find_footage, score_footage
+from vadlib.footage.find import find_footage
+from vadlib.footage.score import score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.footage.train import train_on_footage
 from vadlib.scoring.model_folder import read_package

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -109,25 +109,14 @@ def is_clip(path: Path) -> bool:
     return not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES)
 
 
-def is_result_folder(path: Path) -> bool:
-    """Whether a folder holds results of this project: the videos in it are no footage."""
-    return (path / ".vad.json").is_file()
-
-
-def footage_kind(path: Path) -> Literal["video", "image"] | None:
-    """What a file is, by its content, however it is named; None where it is no footage, or cannot be opened."""
-    try:
-        with path.open("rb") as file:
-            beginning = file.read(16)
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise VadError(f"{path}: {surroundings(error)}") from None
-        return None
-    # A file that begins as a JPEG and is not called one may be many.
-    many = beginning.startswith(b"\xff\xd8\xff") and path.suffix.lower() in VIDEO_SUFFIXES
-    if _IMAGE_BEGINNINGS.match(beginning) and not many:
-        return "image"
-    return "video" if beginning and is_video(path) else None
+def is_image_file(path: Path) -> bool:
+    """Whether a file is an image, or is called one and is nothing else."""
+    if path.is_dir():
+        return False
+    called = path.suffix.lower()
+    if _begins_as_image(path):  # so do many JPEGs in a row
+        return called not in VIDEO_SUFFIXES
+    return called in IMAGE_SUFFIXES and not (path.is_file() and is_video(path))
 
 
 def probe_clip(
@@ -227,6 +216,11 @@ def claimed_length(path: Path, name: str) -> int | None:
         return len(_images_in(path, where))
     with open_video(path, where) as container:
         return min(claimed_frames(container), default=None)
+
+
+def has_images(folder: Path) -> bool:
+    """Whether a folder holds files that are called images, so that it is a clip itself."""
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
 
 
 _Picture = VideoFrame | np.ndarray

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from vadlib.engine.memory import keep_freed_memory
-from vadlib.errors import VadError
+from vadlib.errors import VadError, printable
 from vadlib.io.files import is_disk_full, surroundings
 from vadlib.settings import Branch
 
@@ -22,10 +22,15 @@ DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that par
 BranchName = Annotated[Branch, typer.Option("--branch", help="The network the cubes are for.")]
 
 
-def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[..., None]:
+LEFT_OUT = " left out"
+"""Counts so named are of what a command went on without: all else is done, and the exit code is 3."""
+
+
+def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..., None]:
     """Make a function a command: errors in one line and exit code 1, tracebacks only with `--debug`.
 
-    Counts that the function returns are printed with the time it took and the largest process' peak memory.
+    Counts that the function returns are printed with the time it took and the largest process' peak memory. The exit
+    code is 0 where all was done, 3 where something was left out (LEFT_OUT), 130 after Ctrl-C.
     """
 
     @functools.wraps(function)
@@ -47,7 +52,10 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
             words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
             values = (value for given in options.values() for value in (given if isinstance(given, list) else [given]))
             name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
-            print(f"{name}: {words} in {time.monotonic() - started:.1f} s, peak memory {_peak_mib()} MiB")
+            end = f"in {time.monotonic() - started:.1f} s, peak memory {_peak_mib()} MiB"
+            print(f"{printable(name)}: {words} {end}")
+            if any(name.endswith(LEFT_OUT) and count for name, count in counts.items()):
+                raise typer.Exit(3)
 
     signature = inspect.signature(function)
     switch = inspect.Parameter(
@@ -62,7 +70,7 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
     return command
 
 
-def run(function: Callable[..., Mapping[str, int] | None]) -> None:
+def run(function: Callable[..., Mapping[str, float] | None]) -> None:
     """Run one function as the whole command line of a script."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=inspect.getdoc(function))(friendly(function))
@@ -71,7 +79,7 @@ def run(function: Callable[..., Mapping[str, int] | None]) -> None:
 
 def one_line(error: Exception) -> str:
     """An error in one readable line. Errors that are not meant for users say how to see where they come from."""
-    text = " ".join(str(error).split())
+    text = printable(str(error))
     if isinstance(error, VadError):
         return text
     if is_disk_full(error):

@@ -46,7 +46,7 @@ def open_video(path: Path, where: str) -> InputContainer:
     Raises FootageError, beginning with `where`, where it is not there or is no video that can be decoded; VadError
     where no file could be opened.
     """
-    name = f"{where} ({path})"
+    name = f"{where} ({path})" if where else str(path)
     if not path.is_file():
         raise FootageError(f"{name}: not found; put the footage back, or run prepare again")
     try:
@@ -55,7 +55,11 @@ def open_video(path: Path, where: str) -> InputContainer:
         if (cause := surroundings(error)) is not None:
             lacking = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
             raise (VadError if lacking else FootageError)(f"{name}: {cause}") from None
-        reason = "its index is missing: it was cut, or never finished" if _without_index(path) else error.strerror
+        reason = error.strerror
+        if path.stat().st_size == 0:
+            reason = "it is empty"
+        elif _without_index(path):
+            reason = "its index is missing: it was cut, or never finished"
         raise FootageError(f"{name}: cannot be opened as a video ({reason}); {REPLACE}") from None
     try:
         video_stream(container)
@@ -87,18 +91,33 @@ def video_stream(container: InputContainer) -> VideoStream:
         raise LookupError(", but a HEIF picture")
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     for stream in films:
-        if stream.codec_context is not None:
+        if stream.codec_context is not None and stream.width > 0:
             return stream
-    raise LookupError(" that can be decoded (its coding is not known)" if films else "")
+    raise LookupError(" that can be decoded" if films else "")
 
 
 def is_video(path: Path) -> bool:
     """Whether a file's content is a video of a kind that is opened, however it is named."""
     try:
-        with open_video(path, "") as container:
-            return video_stream(container).width > 0
+        open_video(path, "").close()
     except FootageError:
         return False
+    return True
+
+
+_BEGINNINGS = re.compile(rb".{4}(ftyp|moov|mdat)|RIFF.{4}AVI |\x1aE\xdf\xa3|FLV\x01|0&\xb2u\x8ef\xcf\x11", re.DOTALL)
+
+
+def looks_like_video(path: Path) -> bool:
+    """Whether a file that cannot be opened as a video begins as one, and holds no sound or picture instead."""
+    with path.open("rb") as file:
+        if not _BEGINNINGS.match(file.read(16)):
+            return False
+    try:
+        _opened(path).close()
+    except (av.FFmpegError, OSError):
+        return True
+    return False
 
 
 def frame_rate(container: InputContainer) -> float | None:
