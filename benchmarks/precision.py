@@ -19,16 +19,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from vadlib.cli.main import print_table
+from vadlib.cli.memory import keep_freed_memory
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import make_engine, multiplies_bf16
-from vadlib.engine.memory import keep_freed_memory
 from vadlib.evaluation.frames import micro_auroc, rank_empty_frames_last
 from vadlib.io.progress import progress
 from vadlib.models.registry import build_model
 from vadlib.pipeline.fit_scores import error_statistics
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import clip_errors
-from vadlib.pipeline.sets import training_cubes
+from vadlib.pipeline.sets import open_shard, training_cubes
 from vadlib.scoring.scores import anomaly_scores, frame_scores
 from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings, load_dataset
 from vadlib.training import make_optimiser, training_step
@@ -105,7 +105,7 @@ def scores(
     clips = places.load_manifest().split("testing")
     with progress(len(clips), f"score {precision}", "clip") as bar, arithmetic(precision):
         for clip in clips:
-            raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+            raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
             errors = clip_errors(networks, CubeSet([(raw, flow)]), first, size, engine)
             of_cubes = anomaly_scores(errors[first.eta[0]], statistics, first.weights)
             found.append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])

@@ -37,7 +37,7 @@ from vadlib.io.files import missing, read_json
 from vadlib.io.tables import read_table
 from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
-from vadlib.pipeline.sets import training_cubes
+from vadlib.pipeline.sets import open_shard, training_cubes
 from vadlib.report.inspection import CubeView, inspect_cubes
 from vadlib.report.pictures import flow_picture, flow_wheel, map_picture, patch_picture, perturbation_picture
 from vadlib.scoring.perturbation import reconstruction_errors
@@ -183,7 +183,7 @@ def spans(axes: plt.Axes, clip: Clip) -> None:
 
 def cube_of(story: Story, row: pd.Series, branch: str) -> tuple[np.ndarray, int]:
     """One row of a shard, (1, L, patch, patch, C) as stored, and which of its L frames it is of."""
-    shard = story.places.shard(story.clip, branch)
+    shard = open_shard(story.places, story.clip, branch)
     number = int(row.name - story.cubes.index[0])  # scores are in the order of the shard's rows
     found = shard.read("cubes", slice(number, number + 1))
     shard.close()
@@ -322,7 +322,7 @@ def draw_losses(places: Places) -> plt.Figure:
     ):
         path = places.metrics / f"loss_{branch}.csv"
         if not path.exists():
-            raise missing(path, places.made_by("train", branch))
+            raise missing(path, places.made_by(f"train_{branch}"))
         table = pd.read_csv(path)
         place.plot(table["epoch"], table["loss"], color=colour, linewidth=1)
         place.set_yscale("log")

@@ -1,4 +1,4 @@
-"""Stage `compare` of experiments/dvc.yaml."""
+"""Stage `compare` of the project in experiments/."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal

@@ -14,7 +14,8 @@ def report(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves reports/<data set>.html, one page that works from disk.
 
-    `dvc repro report@<data set>` evaluates first, which needs labels. Without them: `dvc repro score@<data set>`, then this script itself.
+    `dvc repro report@<data set>` evaluates first, which needs labels. Without them: `dvc repro score@<data set>`, then
+    this script itself.
     """
     return report_scores(Places.of(dataset), *load_dataset(dataset), Path("reports") / f"{dataset}.html")
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tests import layouts
 from tests.layouts import Truth
 from vadlib.io.ownership import LEDGER
-from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, package, prepare, score, train
+from vadlib.pipeline import build_flow, build_raw, detect, evaluate, fit_scores, flow, package, prepare, score, train
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings
 
@@ -22,8 +22,8 @@ STAGES: dict[str, Callable] = {
     "prepare": lambda places, settings, compute: prepare.prepare_dataset(places, settings, compute),
     "detect": lambda places, settings, compute: detect.detect_boxes(places, settings, compute),
     "flow": lambda places, settings, compute: flow.compute_flow(places, settings, compute),
-    "build_raw": lambda places, settings, compute: build.build_cubes(places, "raw", settings, compute),
-    "build_flow": lambda places, settings, compute: build.build_cubes(places, "flow", settings, compute),
+    "build_raw": lambda places, settings, compute: build_raw.build_raw_cubes(places, settings, compute),
+    "build_flow": lambda places, settings, compute: build_flow.build_flow_cubes(places, settings, compute),
     "train_raw": lambda places, settings, compute: train.train_model(places, "raw", settings, compute),
     "train_flow": lambda places, settings, compute: train.train_model(places, "flow", settings, compute),
     "fit_scores": lambda places, settings, compute: fit_scores.fit_error_statistics(places, settings, compute),

@@ -5,8 +5,8 @@ import torch
 from typer.testing import CliRunner
 
 from tests.test_checkpoint import authors_layout
+from vadlib.authors import import_checkpoint
 from vadlib.cli.main import app
-from vadlib.models.authors import import_checkpoint
 from vadlib.models.checkpoint import load_model
 
 

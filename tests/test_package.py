@@ -18,6 +18,7 @@ from vadlib.footage.stream import make_scorer
 from vadlib.pipeline import package as stage
 from vadlib.pipeline.package import package_model, training_scores
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import for_new_footage, read_package
 from vadlib.settings import BRANCHES, YoloSettings
 
@@ -76,7 +77,7 @@ def test_the_threshold_is_a_quantile_of_perturbed_normal_frames(project, monkeyp
     statistics = {b: Statistics(**v) for b, v in json.loads(PLACES.statistics.read_text()).items()}
     scores = []
     for clip in load_manifest(PLACES.manifest).split("training"):
-        raw, flow = PLACES.shard(clip, "raw"), PLACES.shard(clip, "flow")
+        raw, flow = open_shard(PLACES, clip, "raw"), open_shard(PLACES, clip, "flow")
         errors = clip_errors(networks, CubeSet([(raw, flow)]), USED, 32, engine)[0.002]
         cubes = anomaly_scores(errors, statistics, USED.weights)
         scores += frame_scores(raw.read("frame"), cubes, clip.frames)[0].tolist()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from tests.projects import (
 from vadlib.clips import load_manifest
 from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
-from vadlib.pipeline import build, detect, flow, score, train
+from vadlib.pipeline import build_flow, build_raw, detect, flow, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings
 
@@ -357,8 +356,8 @@ class Killed(BaseException):
 CALLED = {
     "detect": (detect, "read_frames"),
     "flow": (flow, "read_frames"),
-    "build_raw": (build, "read_frames"),
-    "build_flow": (build, "read_flow"),
+    "build_raw": (build_raw, "read_frames"),
+    "build_flow": (build_flow, "read_flow"),
     "score": (score, "perturbed_errors"),
 }
 
@@ -592,7 +591,7 @@ def test_a_stage_reads_no_setting_that_dvc_does_not_know_it_by(copied, stage):
     # A model carries the settings it was trained with, and is itself a dependency; of `training`
     # fit_scores passes on what only draws a part of the cubes, and takes all.
     by_model = {"fit_scores": {"model", "training"}, "score": {"model"}}
-    allowed = dvc_params()[re.sub("^train_.*", "train", stage)] | by_model.get(stage, set())
+    allowed = dvc_params()[stage] | by_model.get(stage, set())
     assert used - allowed == set()
 
 

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vadlib.authors import import_checkpoint
     from vadlib.errors import VadError
-    from vadlib.models.authors import import_checkpoint
 
 __all__ = ["VadError", "import_checkpoint"]
 
@@ -12,7 +12,7 @@ __all__ = ["VadError", "import_checkpoint"]
 def __getattr__(name: str) -> Any:
     """Import what is asked for, when it is: torch takes seconds that most commands need not spend."""
     if name == "import_checkpoint":
-        from vadlib.models.authors import import_checkpoint
+        from vadlib.authors import import_checkpoint
 
         return import_checkpoint
     if name == "VadError":

@@ -10,8 +10,8 @@ import scipy.io
 from PIL import Image
 
 from tests import layouts
+from vadlib.cli.data import check_data, describe
 from vadlib.clips import read_frames
-from vadlib.datasets.check import check_data, describe
 from vadlib.datasets.registry import index_dataset
 from vadlib.errors import VadError
 from vadlib.settings import FolderSourceSettings, StreetSourceSettings

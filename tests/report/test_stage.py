@@ -9,11 +9,12 @@ import pytest
 
 from tests.layouts import write_frames_folders
 from tests.projects import COMPUTE, MINI, run_stages, settings, write_boxes, write_params
-from vadlib import report as pages
 from vadlib.errors import VadError
 from vadlib.pipeline import report
 from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
+from vadlib.report.contents import Report
+from vadlib.report.page import write_report
 
 MODEL, PAGE = Path("models/mini"), Path("reports/mini.html")
 
@@ -40,10 +41,10 @@ def project(finished, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def written(project, monkeypatch) -> list[pages.Report]:
+def written(project, monkeypatch) -> list[Report]:
     """The reports that are written."""
-    seen: list[pages.Report] = []
-    monkeypatch.setattr(report, "write_report", lambda path, made: (seen.append(made), pages.write_report(path, made)))
+    seen: list[Report] = []
+    monkeypatch.setattr(report, "write_report", lambda path, made: (seen.append(made), write_report(path, made)))
     return seen
 
 
@@ -105,7 +106,7 @@ def test_footage_without_labels_has_a_page_without_metrics(project):
         ("work/mini/scores/eta_0.002/frames.parquet", "score"),
         ("metrics/mini/metrics.json", "evaluate"),
         ("models/mini/threshold.json", "package"),
-        ("work/mini/model/raw.safetensors", "train"),
+        ("work/mini/model/raw.safetensors", "train_raw"),
     ],
 )
 def test_what_is_missing_is_named_with_the_stage_that_makes_it(project, path, stage):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vadlib.engine.memory import keep_freed_memory
+from vadlib.cli.memory import keep_freed_memory
 from vadlib.errors import VadError, printable
 from vadlib.io.files import is_disk_full, surroundings
 from vadlib.settings import Branch

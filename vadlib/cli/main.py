@@ -31,8 +31,8 @@ def import_checkpoint(
     ] = "shared",
 ) -> Mapping[str, int]:
     """Turn one branch of an authors' checkpoint into this project's safetensors. Both settings hold it exactly."""
+    from vadlib.authors import read_authors_checkpoint
     from vadlib.io.ownership import check
-    from vadlib.models.authors import read_authors_checkpoint
     from vadlib.models.checkpoint import save_model
 
     check(output)
@@ -45,7 +45,7 @@ def check_data(
     dataset: Annotated[str, typer.Argument(help="A data set that params.yaml describes.")],
 ) -> None:
     """Show what of a data set is there and what is missing, with its counts against the known totals."""
-    from vadlib.datasets.check import check_data as check
+    from vadlib.cli.data import check_data as check
     from vadlib.pipeline.places import Places
 
     settings, _ = load_dataset(dataset)

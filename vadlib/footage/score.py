@@ -20,8 +20,9 @@ from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
 from vadlib.io.ownership import begin, check, check_apart, discard, is_made, own, remove_empty, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
-from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import TopMoments, inspect_cubes
+from vadlib.report.page import write_report
 from vadlib.scoring.thresholds import GAP_SECONDS, Threshold
 
 FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2", "track", "reason")

@@ -15,10 +15,11 @@ from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.io.files import copy, read_json, sha256, write_json, write_text
 from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle
-from vadlib.pipeline import build, calibrate, detect, fit_scores, flow, package, train
+from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import load_calibration
+from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import ComputeSettings, DatasetSettings
@@ -73,13 +74,13 @@ def train_on_footage(
         output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics", "vad train"
     )  # fmt: skip
     own(work)
-    mark = fingerprint(compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo))
+    mark = fingerprint(__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo))
     if yolo is not None:
         remove_own(places.weights / yolo.name)  # other files of a folder
         copy(yolo, places.weights / yolo.name)
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
-        mark = fingerprint(mark, *groups(settings))
+        mark = fingerprint(__name__, mark, *groups(settings))
         done = work / "done" / name
         if not (done.is_file() and done.read_text(encoding="ascii") == mark):
             discard(done)
@@ -93,7 +94,7 @@ def train_on_footage(
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
     for clip in clips:
-        with closing(places.shard(clip, "raw")) as shard:
+        with closing(open_shard(places, clip, "raw")) as shard:
             counts["cubes"] += len(shard)
     threshold = load_calibration(places).thresholds["best"]
     if not threshold.is_sure:
@@ -145,8 +146,8 @@ _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("prepare", lambda s: [], index_footage),
     ("detect", lambda s: [s.detector], detect.detect_boxes),
     ("flow", lambda s: [s.flow], flow.compute_flow),
-    ("build_raw", lambda s: [s.cube], lambda p, s, c: build.build_cubes(p, "raw", s, c)),
-    ("build_flow", lambda s: [], lambda p, s, c: build.build_cubes(p, "flow", s, c)),
+    ("build_raw", lambda s: [s.cube], lambda p, s, c: build_raw.build_raw_cubes(p, s, c)),
+    ("build_flow", lambda s: [], lambda p, s, c: build_flow.build_flow_cubes(p, s, c)),
     ("train_raw", lambda s: [s.model, s.training], lambda p, s, c: train.train_model(p, "raw", s, c)),
     ("train_flow", lambda s: [], lambda p, s, c: train.train_model(p, "flow", s, c)),
     ("fit_scores", lambda s: [], fit_scores.fit_scores),

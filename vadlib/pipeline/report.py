@@ -17,8 +17,10 @@ from vadlib.io.ownership import check
 from vadlib.io.tables import read_table
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import load_calibration, scoring_networks
-from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.pipeline.sets import open_shard
+from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import CubeView, Moment, TopMoments, inspect_cubes
+from vadlib.report.page import write_report
 from vadlib.scoring.words import reason
 from vadlib.settings import ComputeSettings, DatasetSettings
 
@@ -100,7 +102,7 @@ def _anomalies(
             continue
         cubes = read_table(places.scores_of(settings.eta[0], "cubes"), places.made_by("score"), clip=clip.name)
         rows = {frame: int(cubes["best"][cubes["frame"] == frame].idxmax()) for frame in wanted}
-        raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+        raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
         views: dict[int, CubeView] = {}
         for frame, row in rows.items():
             (views[frame],) = inspect_cubes(

@@ -15,6 +15,7 @@ from vadlib.io.tables import read_table, write_table
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import calibrated_scorer
+from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.scorer import Scorer, score_clip, value_names
 from vadlib.settings import ComputeSettings, DatasetSettings
@@ -53,7 +54,7 @@ def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSetti
         clips,
         places.scores,
         suffix=".parquet",
-        fingerprint=fingerprint(identity, str(engine), *files),
+        fingerprint=fingerprint(__name__, identity, str(engine), *files),
         workers=1,
         label=f"score {places.name}",
         finish=partial(_tables_of_etas, places, clips, settings),
@@ -72,7 +73,7 @@ def _tables_of_etas(
 
 
 def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Path) -> dict[str, int]:
-    raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+    raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     settings = scorer.settings
     measured = scorer.measure_all(CubeSet([(raw, flow)]), settings.eta, size)
     frame, found = raw.read("frame"), raw.read("boxes")

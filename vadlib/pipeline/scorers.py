@@ -17,11 +17,11 @@ def scoring_networks(places: Places, settings: DatasetSettings, engine: Engine) 
     """The trained networks of the branches in use, frozen for scoring."""
     networks = {}
     for branch in settings.branches:
-        network, model, _ = load_model(places.model(branch), branch, places.made_by("train", branch))
+        network, model, _ = load_model(places.model(branch), branch, places.made_by(f"train_{branch}"))
         if model.p != settings.model.p:
             raise VadError(
                 f"{places.model(branch)}: trained with p = {model.p:g}, params.yaml says {settings.model.p:g}; "
-                f"run {places.made_by('train', branch)}"
+                f"run {places.made_by(f'train_{branch}')}"
             )
         networks[branch] = engine.for_scoring(network)
     return networks

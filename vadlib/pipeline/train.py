@@ -57,7 +57,7 @@ def trained_network(
     """
     torch.manual_seed(settings.training.seed)
     network = build_model(settings.model, branch, settings.cube.length)
-    mark = fingerprint(settings.model, settings.cube, settings.training, str(engine), branch, cubes.digest)
+    mark = fingerprint(__name__, settings.model, settings.cube, settings.training, str(engine), branch, cubes.digest)
     scratch = scratch_folder(output.with_suffix(""), mark)
     resume = load_state(scratch / "state.pt")
     total = math.ceil(len(cubes) / settings.training.batch) * settings.training.epochs

@@ -5,15 +5,16 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last, roc_points
-from vadlib.report import Anomaly, Report, ReportClip
+from vadlib.io.files import write_text
+from vadlib.report.contents import Anomaly, Report, ReportClip
 from vadlib.report.inspection import GAP
 from vadlib.report.pictures import card_views, data_uri, flow_wheel, perturbation_image
 
@@ -29,6 +30,11 @@ _PROTOCOLS = {
     "gaussian_3": "Gaussian filter, sigma 3 frames (AI-VAD on Ped2 and Avenue)",
     "gaussian_7": "Gaussian filter, sigma 7 frames (AI-VAD on ShanghaiTech)",
 }
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all. The same report gives the same bytes."""
+    write_text(path, render(report))
 
 
 def render(report: Report) -> str:
@@ -51,6 +57,8 @@ def render(report: Report) -> str:
         "roc": roc,
         "histogram": histogram,
     }
+    from plotly.offline import get_plotlyjs  # takes a second that most commands need not spend
+
     plotly, script = _script(get_plotlyjs()), _script(_text("page.js"))
     columns, rows = _clip_table(report, labelled)
     views = any(a.view is not None and "flow" in a.view.branches for a in report.anomalies)
