@@ -19,6 +19,7 @@ class Losses:
     strict: bool = False
     frames: int = 0
     seconds: float = 0.0
+    error: str = ""  # of the first loss: where, why, and what to do
     notes: list[str] = field(default_factory=list)  # what else is to be known of the clip
     _kinds: dict[str, tuple[str, int, float]] = field(default_factory=dict)
 
@@ -27,8 +28,9 @@ class Losses:
 
         Raises FootageError, with the remedy, where nothing may be lost.
         """
+        self.error = self.error or f"{reason}; {remedy}"
         if self.strict:
-            raise FootageError(f"{reason}; {remedy}")
+            raise FootageError(self.error)
         self.frames += frames
         self.seconds += seconds
         first, before, length = self._kinds.get(kind, (reason, 0, 0.0))

@@ -70,8 +70,8 @@ class LeftOut:
         """What was lost of a clip that was read. Raises FootageError where nothing may be left out."""
         for note in losses.notes:
             self.note(note)
-        if losses.lines and self.strict:
-            raise FootageError(losses.lines[0])
+        if losses.error and self.strict:
+            raise FootageError(losses.error)
         self.partial += bool(losses.lines)
         self.frames += losses.frames
         self.seconds += losses.seconds
@@ -92,7 +92,8 @@ class LeftOut:
         """Say how many files were no footage."""
         if self.others:
             more = ", …" * (self.others > len(self.examples))
-            tell(f"note: {self.others:,} files are no footage: {printable(', '.join(self.examples))}{more}")
+            files = "1 file is" if self.others == 1 else f"{self.others:,} files are"
+            tell(f"note: {files} no footage: {printable(', '.join(self.examples))}{more}")
 
     def counts(self) -> dict[str, int | float]:
         """For a closing line; empty where nothing was left out."""
@@ -117,7 +118,7 @@ class LeftOut:
             setattr(self, name, getattr(self, name) + content[name])
         self.examples += content["examples"]
         if self.strict and (lines := [line for line in content["lines"] if not line.startswith("note: ")]):
-            raise FootageError(lines[0])
+            raise FootageError(lines[0].removeprefix("left out: "))
         for line in content["lines"]:
             self._say(line)
         self.tell_others()

@@ -127,8 +127,8 @@ def score_footage(
         types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_(), "reason": pa.string()}
         with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
             write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
-    if losses is None and told.lines:
-        raise FootageError(told.lines[0])
+    if losses is None and told.error:
+        raise FootageError(told.error)
     return found.counts
 
 

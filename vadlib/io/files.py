@@ -156,8 +156,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON. Raises ValueError on NaN and infinities, which JSON does not have."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write indented JSON. Raises ValueError on NaN and infinities, which JSON does not have.
+
+    Bytes of a file's name that are no text, which Python keeps as lone surrogates, are written as escapes.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, re.sub("[\ud800-\udfff]", lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n")
 
 
 def read_json(path: Path, made_by: str) -> Any:

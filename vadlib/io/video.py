@@ -80,9 +80,17 @@ def _opened(path: Path) -> InputContainer:
     except av.FFmpegError:
         with path.open("rb") as file:
             bare_jpegs = file.read(3) == b"\xff\xd8\xff"
-        if not bare_jpegs:  # which FFmpeg takes for one picture unless the suffix says otherwise
-            raise
-        return by("mjpeg")
+        if bare_jpegs:  # which FFmpeg takes for one picture unless the suffix says otherwise
+            return by("mjpeg")
+        return av.open(_Unnamed(path), container_options=_OPTIONS, metadata_errors="replace")
+
+
+class _Unnamed:
+    """A file's content without its name, whose suffix FFmpeg would go by as well."""
+
+    def __init__(self, path: Path) -> None:
+        file = path.open("rb")
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def video_stream(container: InputContainer) -> VideoStream:
@@ -164,7 +172,9 @@ class _Clock:
     def __init__(self, rate: float) -> None:
         self.step = 1 / rate
         self.made = 0  # times that were not stored, or could not be believed
+        self.late = False  # whether the last one was of a frame that comes after others of later times
         self._last: float | None = None
+        self._highest = 0.0  # of those stored, on the clock of those made
         self._offset: float | None = None
 
     def about(self, stored: float | None) -> float:
@@ -179,11 +189,18 @@ class _Clock:
         if stored is not None and self._offset is None:
             self._offset = due - stored
         time = due if stored is None else stored + self._offset
+        believed, self.late = stored is not None, False
         if self._last is not None and time < self._last + 2e-6:  # tables have six digits
-            if self._last - time > _STEP_BACK:
+            believed = False
+            if self._highest - time > _STEP_BACK:
                 self._offset += due - time
-            stored, time = None, due
-        self.made += stored is None
+                time = self._highest = due
+            else:  # a little, so that the stored times that follow still hold
+                self.late, self._highest = time <= self._highest, max(time, self._highest)
+                time = self._last + (self.step / 4 if self.late else 1e-5)
+        elif believed:
+            self._highest = time
+        self.made += not believed
         self._last = time
         return time
 
@@ -204,6 +221,7 @@ class _Reading:
         self._last_failure = -1  # how many packets had been fed
         self._doubt = 0  # frames for which a gap in the times is taken for a loss
         self._first = ""  # damage: where, and what
+        self._broken = False  # whether the reading of the container broke off, and went on or not
         self._time = 0.0
         self._broke_off = False
 
@@ -224,11 +242,11 @@ class _Reading:
                 before = self._time
                 self._time = self._clock.time(self._stored(frame))
                 steps = round((self._time - before) / self._clock.step) if self._good else 1
+                self._missed -= self._clock.late and self._missed > 0
                 if self._doubt and steps > 1:
                     place = f"{self._where}: frame {self._good - 1} ({self._path}) at {before:.2f} s"
                     self._first = self._first or f"{place} is followed by data that cannot be read"
                     self._missed += steps - 1
-                    self._doubt = 0
                     if self._losses.strict:
                         self._lose(steps - 1)
                 self._doubt = max(0, self._doubt - 1)
@@ -237,7 +255,8 @@ class _Reading:
 
     def end(self) -> None:
         """Tell of what was lost, once all has been read."""
-        lost = max(self._missed, self._fed - self._good, 1) if self._failed else self._missed
+        undecoded = max(self._fed - self._good, 1) if self._failed else 0
+        lost = max(undecoded, self._missed, int(self._broken))
         if not self._good:
             reason = f" that can be decoded: {self._first}" if self._first else ""
             raise FootageError(f"{self._where} ({self._path}): the video has no frames{reason}; {REPLACE}")
@@ -269,10 +288,17 @@ class _Reading:
         return float(item.pts * item.time_base)
 
     def _fail(self, what: str, stored: float | None = None) -> None:
-        self._failed += 1
-        self._doubt = 64
+        """A packet, or a frame, is damaged."""
+        self._failed, self._doubt = self._failed + 1, 64
         self._last_failure = self._fed
-        number = max(self._fed - 1, self._good)
+        self._begin(max(self._fed - 1, self._good), what, stored)
+
+    def _break(self, what: str) -> None:
+        """What the container holds next cannot be found."""
+        self._broken, self._doubt = True, 64
+        self._begin(self._fed, what)
+
+    def _begin(self, number: int, what: str, stored: float | None = None) -> None:
         place = f"{self._where}: frame {number} ({self._path}) at {self._clock.about(stored):.2f} s"
         self._first = self._first or f"{place} {what}"
         if self._losses.strict:
@@ -290,7 +316,7 @@ class _Reading:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                self._fail(f"cannot be read ({error.strerror})")
+                self._break(f"cannot be read ({error.strerror})")
                 errors += 1
                 if errors == _MOST_ERRORS:
                     self._broke_off = True
@@ -301,7 +327,7 @@ class _Reading:
             if packet is None:
                 if (again := self._tag_behind(ended)) is None:
                     return
-                self._fail("cannot be read")
+                self._break("cannot be read")
                 self._container.seek(again, unsupported_byte_offset=True)
                 packets = self._container.demux()
                 continue
