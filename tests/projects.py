@@ -11,7 +11,19 @@ from ruamel.yaml import YAML
 from tests import layouts
 from tests.layouts import Truth
 from vadlib.io.ownership import LEDGER
-from vadlib.pipeline import build_flow, build_raw, detect, evaluate, fit_scores, flow, package, prepare, score, train
+from vadlib.pipeline import (
+    build_flow,
+    build_raw,
+    calibrate,
+    detect,
+    evaluate,
+    fit_scores,
+    flow,
+    package,
+    prepare,
+    score,
+    train,
+)
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings
 
@@ -26,7 +38,8 @@ STAGES: dict[str, Callable] = {
     "build_flow": lambda places, settings, compute: build_flow.build_flow_cubes(places, settings, compute),
     "train_raw": lambda places, settings, compute: train.train_model(places, "raw", settings, compute),
     "train_flow": lambda places, settings, compute: train.train_model(places, "flow", settings, compute),
-    "fit_scores": lambda places, settings, compute: fit_scores.fit_error_statistics(places, settings, compute),
+    "fit_scores": lambda places, settings, compute: fit_scores.fit_scores(places, settings, compute),
+    "calibrate": lambda places, settings, compute: calibrate.calibrate(places, settings, compute),
     "score": lambda places, settings, compute: score.score_clips(places, settings, compute),
     "evaluate": lambda places, settings, compute: evaluate.evaluate_scores(places, settings),
 }
@@ -41,6 +54,7 @@ OUTPUTS = {
     "train_raw": "work/mini/model/raw.safetensors",
     "train_flow": "work/mini/model/flow.safetensors",
     "fit_scores": "work/mini/model/statistics.json",
+    "calibrate": "work/mini/model/calibration.json",
     "score": "work/mini/scores",
     "evaluate": "metrics/mini/metrics.json",
 }
