@@ -27,6 +27,7 @@ KINDS: dict[str, dict] = {
     "wmv": {"codec": "wmv2", "container": "asf"},
     "flv": {"codec": "libx264", "b_frames": 2},
     "mxf": {"codec": "mpeg2video"},
+    "ogv": {"codec": "libvpx", "container": "ogg"},
     "h264": {"codec": "libx264", "container": "h264", "b_frames": 2},
     "dav": {"codec": "libx264", "container": "h264"},
     "hevc": {"codec": "libx265", "container": "hevc", "options": {"x265-params": "log-level=error"}},

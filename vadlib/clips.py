@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg", ".vob", ".m2v",
     ".ts", ".mts", ".m2ts", ".tp", ".trp", ".wmv", ".asf", ".flv", ".f4v", ".mxf", ".h264", ".264", ".avc", ".h265",
-    ".265", ".hevc", ".dav", ".gif", ".mjpeg", ".mjpg", ".ogv", ".dv", ".ivf",
+    ".265", ".hevc", ".dav", ".gif", ".mjpeg", ".mjpg", ".ogv",
 )  # fmt: skip
 
 _IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
@@ -111,12 +111,13 @@ def is_clip(path: Path) -> bool:
 
 def is_image_file(path: Path) -> bool:
     """Whether a file is an image, or is called one and is nothing else."""
-    if path.is_dir():
-        return False
     called = path.suffix.lower()
-    if _begins_as_image(path):  # so do many JPEGs in a row
-        return called not in VIDEO_SUFFIXES
-    return called in IMAGE_SUFFIXES and not (path.is_file() and is_video(path))
+    try:
+        if path.is_file() and _begins_as_image(path):  # so do many JPEGs in a row
+            return called not in VIDEO_SUFFIXES
+    except OSError:  # which reading it will tell of
+        return called in IMAGE_SUFFIXES
+    return called in IMAGE_SUFFIXES and not path.is_dir() and not (path.is_file() and is_video(path))
 
 
 def probe_clip(
@@ -428,6 +429,8 @@ class _UnreadableError(Exception):
 
 def _opened(file: Path) -> Image.Image:
     """An image whose header was read; its decoder refuses truncated data, where OpenCV's pads it in grey."""
+    if file.exists() and not file.is_file():
+        raise _UnreadableError("is no file; remove it")
     try:
         image = Image.open(file, formats=_IMAGE_FORMATS)
     except Exception as error:

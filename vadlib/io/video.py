@@ -26,7 +26,7 @@ from vadlib.io.files import surroundings
 # a text file named .mp4 could be a playlist that makes it open other files, or addresses on the network.
 _OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,mxf,"
-    "h264,hevc,m4v,mjpeg,gif,dhav,ogg,dv,ivf",
+    "h264,hevc,m4v,mjpeg,gif,dhav,ogg",
     "protocol_whitelist": "file",
 }
 _NO_CLOCK = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg"}  # bare streams of frames: their times are FFmpeg's guess
@@ -89,8 +89,15 @@ class _Unnamed:
     """A file's content without its name, whose suffix FFmpeg would go by as well."""
 
     def __init__(self, path: Path) -> None:
-        file = path.open("rb")
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file = path.open("rb")
+        self.read, self.tell = self._file.read, self._file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Where the file then is; -1 for a place that it does not have."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def video_stream(container: InputContainer) -> VideoStream:
@@ -285,7 +292,7 @@ class _Reading:
     def _stored(self, item: av.Packet | VideoFrame) -> float | None:
         if item.pts is None or self._kind in _NO_CLOCK:
             return None
-        return float(item.pts * item.time_base)
+        return float(item.pts * (item.time_base or self._stream.time_base))
 
     def _fail(self, what: str, stored: float | None = None) -> None:
         """A packet, or a frame, is damaged."""
@@ -324,9 +331,13 @@ class _Reading:
                     return
                 packets = self._container.demux()
                 continue
+            except IndexError:  # at the end, of streams that PyAV has not seen begin
+                yield self._flush()
+                return
             if packet is None:
                 if (again := self._tag_behind(ended)) is None:
                     return
+                ended = again  # where nothing comes of it, the search goes on behind it
                 self._break("cannot be read")
                 self._container.seek(again, unsupported_byte_offset=True)
                 packets = self._container.demux()
@@ -336,7 +347,7 @@ class _Reading:
                 if ended and packet.pos - ended > _USUAL_GAP.get(self._kind, math.inf):
                     self._doubt = 64
                 ended = max(ended, packet.pos + packet.size)
-            if packet.stream is self._stream or packet.stream_index == self._stream.index:
+            if packet.stream is self._stream:
                 if packet.is_corrupt:
                     self._doubt = 64
                 yield packet
@@ -482,6 +493,16 @@ def _ps_ends_early(file: BinaryIO, size: int) -> bool | None:
     return True if base + packs[-1] + 6 + int.from_bytes(tail[packs[-1] + 4 : packs[-1] + 6]) > size else None
 
 
+def _ogg_ends_early(file: BinaryIO, size: int) -> bool | None:
+    file.seek(max(0, size - (1 << 17)))
+    base, tail = file.tell(), file.read()
+    page = tail.rfind(b"OggS\0")  # of 64 KiB at most
+    if page < 0:
+        return None
+    lengths = tail[page + 27 : page + 27 + tail[page + 26]]
+    return base + page + 27 + tail[page + 26] + sum(lengths) > size
+
+
 def _mjpeg_ends_early(file: BinaryIO, size: int) -> bool:
     file.seek(max(0, size - 4096))
     return not file.read().rstrip(b"\0").endswith(b"\xff\xd9")
@@ -496,5 +517,6 @@ _ENDS = {
     "gif": _gif_ends_early,
     "mpegts": _ts_ends_early,
     "mpeg": _ps_ends_early,
+    "ogg": _ogg_ends_early,
     "mjpeg": _mjpeg_ends_early,
 }
