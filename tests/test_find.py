@@ -161,6 +161,19 @@ def test_links_are_followed_but_not_in_circles(put, tmp_path):
     assert named(folder) == ["cam/1", "other/2"]
 
 
+def test_looking_through_footage_leaves_no_file_open(put, video):
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs Linux, to count what is open")
+    folder = put("1.mp4", "notes.txt", "s/1.jpg")
+    for number in range(30):
+        (folder / f"{number}.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(3000))
+        (folder / f"{number}.dat").write_bytes(np.random.default_rng(number).bytes(5000))
+        shutil.copyfile(video, folder / f"{number}.bin")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert len(named(folder)) == 31
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 # Names and order
 
 
