@@ -218,9 +218,11 @@ EARLIER_CASES = [
         ("score", "prepare", "`dvc repro prepare@mini`"),
         ("score", "build_raw", "`dvc repro build_raw@mini`"),
         ("score", "train_flow", "`dvc repro train_flow@mini`"),
-        ("score", "fit_scores", "`dvc repro fit_scores@mini`"),
+        ("calibrate", "fit_scores", "`dvc repro fit_scores@mini`"),
+        ("score", "calibrate", "`dvc repro calibrate@mini`"),
         ("evaluate", "prepare", "`dvc repro prepare@mini`"),
         ("evaluate", "score", "`dvc repro score@mini`"),
+        ("evaluate", "calibrate", "`dvc repro calibrate@mini`"),
     ]
 ]
 
@@ -233,6 +235,8 @@ DAMAGED_CASES = [
         ("train_raw", "work/mini/cubes/raw/training/02.h5", "`dvc repro build_raw@mini`"),
         ("score", "work/mini/model/flow.safetensors", "`dvc repro train_flow@mini`"),
         ("score", "work/mini/model/statistics.json", "`dvc repro fit_scores@mini`"),
+        ("score", "work/mini/model/evidence.safetensors", "`dvc repro fit_scores@mini`"),
+        ("score", "work/mini/model/calibration.json", "`dvc repro calibrate@mini`"),
         ("evaluate", "work/mini/scores/eta_0.002/frames.parquet", "`dvc repro score@mini`"),
     ]
 ]
@@ -263,7 +267,7 @@ PARAMS_CASES = [
         "params.yaml: unknown group",
         lambda: set_params(trainig={"epochs": 1}),
         "prepare",
-        ("dataset.mini.trainig: unknown key; valid here: branches, cube,",),
+        ("dataset.mini.trainig: unknown key; valid here: best, cube,",),
     ),
     Case(
         "params.yaml: wrong type",
@@ -291,7 +295,7 @@ PARAMS_CASES = [
     ),
     Case(
         "params.yaml: two problems",
-        lambda: set_params(training={"epochs": 0}, w_raw=-1.0),
+        lambda: set_params(training={"epochs": 0}, false_alarms=-1.0),
         "prepare",
         ("dataset.mini.training.epochs: input should be greater", "(and 1 more)"),
     ),

@@ -68,11 +68,16 @@ def train_one(places, used, compute) -> None:
     write_text(places.model("raw"), "network")
 
 
+THRESHOLD = Threshold(2, 1, 0.01, 0, None, 1, 1)
+
+
 def scored(scorer, clip, frames):
     box, image = np.array([[1, 1, 9, 9]], np.float32), np.zeros((16, 16, 3), np.uint8)
     for number in range(2):
         step()
-        yield ScoredFrame(number, number / 25, image, box, np.ones(1), 1.0, np.zeros(1), np.zeros(1), 0)
+        yield ScoredFrame(
+            number, number / 25, image, box, np.ones(1), np.zeros(1, int), {}, 1.0, np.zeros(1), np.zeros(1), 0, True
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +92,9 @@ def _quick():
         ]
         patch.setattr(training, "_STAGES", [(name, lambda s: [], stage) for name, stage in stages])
         patch.setattr(package, "package_model", lambda places, output, used, compute: map_names(output))
-        patch.setattr(model_folder, "read_package", lambda folder: SimpleNamespace(threshold=Threshold(2, 1, 1, 0, 1)))
+        found = SimpleNamespace(thresholds={"best": THRESHOLD})
+        patch.setattr(training, "load_calibration", lambda places: found)
+        patch.setattr(model_folder, "read_package", lambda folder: SimpleNamespace(threshold=THRESHOLD))
         patch.setattr(stream, "make_scorer", lambda *_: None)
         patch.setattr(scoring, "score_frames", scored)
         patch.setattr(scoring, "claimed_length", lambda *_: None)

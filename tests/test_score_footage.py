@@ -81,7 +81,8 @@ def test_one_video_leaves_tables_video_and_page(project, tmp_path):
     np.testing.assert_allclose(frames["time_s"], np.arange(12) / 25, atol=1e-6)
     assert (frames["is_anomalous"] == (frames["score"] > 0)).all()
     has = frames["boxes"] > 0
-    assert (frames[["score", "x1", "y1", "x2", "y2"]].notna().all(axis=1) == has).all()
+    assert (frames[["score", "x1", "y1", "x2", "y2", "track"]].notna().all(axis=1) == has).all()
+    assert frames["reason"][~frames["is_anomalous"]].isna().all()
     segments = pd.read_csv(tmp_path / "out/segments.csv")
     assert tuple(segments) == SEGMENT_COLUMNS
     assert segments["peak_score"].max() == frames["score"].max()
@@ -106,7 +107,8 @@ def test_boxes_are_drawn_where_they_are_in_their_colours(model):
     boxes = np.array([[10, 20, 60, 70], [100, 20, 150, 70]], np.float32)
     scores = np.array([threshold.median, threshold.value + 1])
     none = np.zeros((2, 0))
-    frame = ScoredFrame(0, 0.0, np.zeros((120, 320, 3), np.uint8), boxes, scores, scores[1], none, none, 0)
+    image = np.zeros((120, 320, 3), np.uint8)
+    frame = ScoredFrame(0, 0.0, image, boxes, scores, np.arange(2), {}, scores[1], none, none, 0, True)
     picture = draw_boxes(frame, threshold).astype(int)
     assert picture.shape == (240, 640, 3)
     assert np.abs(picture[90, 20] - NORMAL).max() < 10  # left edge of the first box, twice as large
@@ -136,7 +138,9 @@ def test_the_same_footage_is_the_same_bytes(project, model, tmp_path):
 
 def test_parquet_holds_the_same_rows(project, model, tmp_path):
     score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path, parquet=True)
-    expected = pd.read_csv(tmp_path / "frames.csv").astype({"frame": "int32", "boxes": "int32"})
+    types = {"frame": "int32", "boxes": "int32", "track": "float64", "reason": "str"}  # no box has no track
+    expected = pd.read_csv(tmp_path / "frames.csv", keep_default_na=False, na_values={"score": "", "track": ""})
+    expected = expected.astype(types)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frames.parquet"), expected)
 
 

@@ -43,8 +43,12 @@ def test_scores_are_those_of_the_stages_to_the_last_bit(project, scorer):
         frames, cubes = of_stages(project, video.stem)
         found = streamed(scorer, video)
         assert [f.number for f in found] == frames["frame"].tolist()
-        np.testing.assert_array_equal([f.score for f in found], frames["score"])
-        np.testing.assert_array_equal(np.concatenate([f.scores for f in found]), cubes["score"])
+        np.testing.assert_array_equal([f.score for f in found], frames["best"])
+        np.testing.assert_array_equal(np.concatenate([f.scores for f in found]), cubes["best"])
+        np.testing.assert_array_equal(np.concatenate([f.tracks for f in found]), cubes["track"])
+        for name in scorer.how.evidence:
+            parts = np.concatenate([f.parts[name] for f in found])
+            np.testing.assert_array_equal(parts, cubes[f"{name}_part"], err_msg=name)
         np.testing.assert_array_equal(np.concatenate([f.boxes for f in found]), cubes[["x1", "y1", "x2", "y2"]])
         assert len(cubes) > 2 * SMALL_BATCHES.score_batch
 

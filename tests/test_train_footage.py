@@ -86,10 +86,10 @@ def test_train_and_score_give_the_frame_scores_and_the_auroc_of_the_stages(rende
         scores = np.array([float(row["score"] or "nan") for row in rows])
         expected = frames[frames["clip"] == clip.name]
         np.testing.assert_array_equal([int(row["boxes"]) for row in rows], expected["boxes"])
-        np.testing.assert_array_equal(scores, expected["score"])
+        np.testing.assert_array_equal(scores, expected["best"])
         labels.append(clip.labels())
         ours.append(scores)
-        theirs.append(expected["score"].to_numpy())
+        theirs.append(expected["best"].to_numpy())
     assert np.isfinite(np.concatenate(ours)).sum() > 20
     auroc = evaluate_frames(labels, ours)["auroc"]["micro"]
     assert auroc == evaluate_frames(labels, theirs)["auroc"]["micro"]

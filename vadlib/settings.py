@@ -52,6 +52,12 @@ def _odd(value: int) -> int:
     return value
 
 
+def _not_one(value: int) -> int:
+    if value == 1:
+        raise ValueError("must be 0 or 2 and more: 1 leaves nothing to train on")
+    return value
+
+
 # YAML has lists where settings want tuples.
 Pair = Annotated[tuple[int, int], BeforeValidator(_tuple)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -251,7 +257,7 @@ class TrainingSettings(Settings):
     max_cubes: int | None = setting(
         None, "train on at most this many, drawn evenly by the seed; null: all", unit="cubes", ge=1
     )
-    hold_out_every: int = setting(
+    hold_out_every: Annotated[int, AfterValidator(_not_one)] = setting(
         5,
         "every so many-th piece of the training footage (a clip, or a part of a long one) is not trained on: scores "
         "are calibrated on it, and the threshold set; 0: none, and both are done on what was trained on",
@@ -378,6 +384,12 @@ class DatasetSettings(Settings):
     false_alarms: Annotated[float, Field(gt=0, le=0.1)] = setting(
         0.01, "the share of normal frames that may be called anomalous: thresholds are set by it", unit="0 to 0.1"
     )
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> "DatasetSettings":
+        if not self.branches:
+            raise ValueError("`best` or `paper` must have `raw` or `flow` in its `evidence`: there is nothing to train")
+        return self
 
     @property
     def configurations(self) -> dict[Configuration, ScoreSettings]:

@@ -15,6 +15,7 @@ from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
 from vadlib.report.contents import Report
 from vadlib.report.page import write_report
+from vadlib.scoring.words import reason
 
 MODEL, PAGE = Path("models/mini"), Path("reports/mini.html")
 
@@ -57,9 +58,9 @@ def test_the_page_shows_the_scores_of_the_first_eta(written):
     (made,) = written
     frames = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
     for clip in made.clips:
-        expected = frames[frames["clip"] == clip.name]["score"].to_numpy()
+        expected = frames[frames["clip"] == clip.name]["best"].to_numpy()
         pd.testing.assert_series_equal(pd.Series(clip.scores), pd.Series(expected))
-    assert made.threshold == json.loads((MODEL / "threshold.json").read_text())["value"]
+    assert made.threshold == json.loads((MODEL / "calibration.json").read_text())["thresholds"]["best"]["value"]
     assert made.metrics == json.loads(Path("metrics/mini/metrics.json").read_text())
     assert made.counts["testing cubes"] == frames["boxes"].sum()
     assert PAGE.stat().st_size > 1_000_000  # plotly.js is in it
@@ -72,11 +73,12 @@ def test_each_anomaly_is_its_frames_worst_cube_with_the_errors_that_scored_it(wr
     assert anomalies
     for anomaly in anomalies:
         rows = cubes[(cubes["clip"] == anomaly.clip) & (cubes["frame"] == anomaly.frame)]
-        worst = rows.loc[rows["score"].idxmax()]
-        assert anomaly.score == worst["score"]
+        worst = rows.loc[rows["best"].idxmax()]
+        assert anomaly.score == worst["best"]
         assert list(anomaly.box) == worst[["x1", "y1", "x2", "y2"]].tolist()
         for branch, seen in anomaly.view.branches.items():
-            assert seen.after.error == pytest.approx(worst[f"{branch}_error"], rel=1e-4)
+            assert seen.after.error == pytest.approx(worst[branch], rel=1e-4)
+        assert anomaly.reason == reason({name: worst[f"{name}_part"] for name in settings().best.evidence})
 
 
 def test_the_same_project_gives_the_same_page(project):
@@ -105,7 +107,7 @@ def test_footage_without_labels_has_a_page_without_metrics(project):
     [
         ("work/mini/scores/eta_0.002/frames.parquet", "score"),
         ("metrics/mini/metrics.json", "evaluate"),
-        ("models/mini/threshold.json", "package"),
+        ("work/mini/model/calibration.json", "calibrate"),
         ("work/mini/model/raw.safetensors", "train_raw"),
     ],
 )

@@ -52,7 +52,7 @@ def compare_kind(
     rows = []
     for branches in (("raw",), ("flow",), BRANCHES):
         etas = tuple(sorted({*(SWEEP if branches == BRANCHES else (0.0,)), settings.eta[0]}))
-        how = settings.paper.model_copy(update={"evidence": branches})
+        how = settings.paper.model_copy(update={"evidence": branches, "error": "norm", "calibration": "z"})
         scorer = Scorer(settings, {b: networks[b] for b in branches}, {}, engine, statistics)
         scores: dict[float, list] = {eta: [] for eta in etas}
         for clip in clips:

@@ -348,12 +348,13 @@ def print_summaries(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> N
     columns = {name: [_cell(summary, key) for key in _ROWS.values()] for name, summary in summaries.items()}
     shown = [i for i in range(len(_ROWS)) if any(cells[i] for cells in columns.values())]
     widths = {name: max(len(name), *(len(cells[i]) for i in shown)) for name, cells in columns.items()}
+    room = max(len(list(_ROWS)[i]) for i in shown) + 2
     print(f"{title}: per cent [95 % interval over clips]")
     if len(columns) > 1:
-        print(f"  {'':30}" + "  ".join(name.ljust(widths[name]) for name in columns).rstrip())
+        print(f"  {'':{room}}" + "  ".join(name.ljust(widths[name]) for name in columns).rstrip())
     for i in shown:
         cells = "  ".join((column[i] or "-").ljust(widths[name]) for name, column in columns.items())
-        print(f"  {list(_ROWS)[i]:30}{cells.rstrip()}")
+        print(f"  {list(_ROWS)[i]:{room}}{cells.rstrip()}")
 
 
 def _cell(summary: Mapping[str, Any], key: str) -> str:

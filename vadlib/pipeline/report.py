@@ -95,6 +95,7 @@ def _anomalies(
 ) -> list[Anomaly]:
     """Pictures and cubes of moments, in their order. Footage is read clip by clip, up to the last of its moments."""
     networks = scoring_networks(places, settings, engine)
+    counting = [name for name, weight in settings.best.weights.items() if weight]
     found: dict[tuple[str, int], Anomaly] = {}
     for clip in clips:
         wanted = {moment.frame: moment for moment in moments if moment.clip == clip.name}
@@ -119,7 +120,7 @@ def _anomalies(
         flow.close()
         for frame, picture in _frames(clip, wanted):
             box: Any = tuple(float(edge) for edge in cubes.loc[rows[frame], BOX])
-            parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in settings.best.evidence}
+            parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in counting}
             found[clip.name, frame] = Anomaly(
                 clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame],
                 reason(parts) if settings.best.calibration == "tail" else "",

@@ -1,5 +1,7 @@
 """What the stages that score load: the trained networks, the fitted evidence, the statistics, the calibration."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from vadlib.engine.engine import Engine
@@ -8,7 +10,7 @@ from vadlib.io.arrays import load_arrays
 from vadlib.io.files import read_json
 from vadlib.models.checkpoint import load_model
 from vadlib.pipeline.places import Places
-from vadlib.scoring.kept import calibration_from, statistics_from
+from vadlib.scoring.kept import calibration_from, check_calibrated, statistics_from
 from vadlib.scoring.scorer import Calibration, Scorer, make_evidence
 from vadlib.settings import Branch, DatasetSettings
 
@@ -31,14 +33,15 @@ def fitted_scorer(places: Places, settings: DatasetSettings, engine: Engine) -> 
     """The scorer that stage `fit_scores` leaves: everything but the calibration."""
     made_by = places.made_by("fit_scores")
     statistics = statistics_from(read_json(places.statistics, made_by), settings.branches, places.statistics, made_by)
-    evidence = make_evidence(engine, load_arrays(places.evidence, made_by))
+    evidence = make_evidence(engine, load_arrays(places.evidence, made_by), places.evidence)
     return Scorer(settings, scoring_networks(places, settings, engine), evidence, engine, statistics)
 
 
 def calibrated_scorer(places: Places, settings: DatasetSettings, engine: Engine) -> Scorer:
     """The whole scorer, with the calibration that stage `calibrate` leaves."""
-    fitted = fitted_scorer(places, settings, engine)
-    return Scorer(settings, fitted.networks, fitted.evidence, engine, fitted.statistics, load_calibration(places))
+    calibration = load_calibration(places)
+    check_calibrated(calibration, settings, settings.eta, places.calibration, places.made_by("calibrate"))
+    return replace(fitted_scorer(places, settings, engine), calibration=calibration)
 
 
 def load_calibration(places: Places) -> Calibration:

@@ -92,7 +92,9 @@ def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
     """
     logs = np.log(np.maximum(np.asarray(values, np.float64), 0) + normal.offset)
     start = normal.quantiles[-1]
-    within = -np.log1p(-np.interp(logs, normal.quantiles, LEVELS))
+    # From above: of equal quantiles (a fifth of all stands still) the lowest level, for p counts what is as large.
+    levels = np.interp(-logs, -np.array(normal.quantiles[::-1]), LEVELS[::-1])
+    within = -np.log1p(-levels)
     return np.where(logs > start, -math.log1p(-TAIL) + (logs - start) / normal.excess, within)
 
 
