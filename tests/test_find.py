@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -299,7 +298,7 @@ def test_what_a_killed_run_left_out_is_told_again(capsys):
     quiet.other(Path("notes.txt"))
     assert capsys.readouterr().err == ""
     loud = LeftOut()
-    loud.again(asdict(quiet))
+    loud.again(quiet)
     assert capsys.readouterr().err.splitlines() == [
         "left out: b.mp4: broken",
         "2 frames (0.08 s) left out: clip a: frame 3 is damaged",
@@ -307,4 +306,4 @@ def test_what_a_killed_run_left_out_is_told_again(capsys):
     ]
     assert loud.counts() == quiet.counts()
     with pytest.raises(VadError, match=r"^b.mp4: broken$"):
-        LeftOut(strict=True).again(asdict(quiet))
+        LeftOut(strict=True).again(quiet)

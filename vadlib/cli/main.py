@@ -133,7 +133,11 @@ def score(
     try:
         paths = listed_paths(videos)
         if isinstance(paths, list):
-            clips = list(find_footage(paths, left_out))
+            before = LeftOut(strict=strict, quiet=True)
+            clips = list(find_footage(paths, before))
+            if not clips and before.clips == 1:
+                raise VadError(before.reasons[0])
+            left_out.again(before)
             single = is_single(videos, clips)
         else:
             clips, single = find_footage(apart_from(output, paths), left_out), False
@@ -151,7 +155,8 @@ def score(
             left_out.of_clip(losses)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
-    left_out.tell_others()
+    if not isinstance(paths, list):
+        left_out.tell_others()
     if not counts["clips"]:
         raise VadError(
             "nothing was scored: " + ("none of it can be read" if left_out.clips else "no footage was named")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from vadlib.clips import VIDEO_SUFFIXES, claimed_length, is_image_file
 from vadlib.errors import FootageError, Losses, printable
@@ -112,14 +112,19 @@ class LeftOut:
         else:
             tell(line)
 
-    def again(self, content: dict[str, Any]) -> None:
-        """Tell and count what another one, made quietly, was told of: `asdict` of it."""
+    @property
+    def reasons(self) -> list[str]:
+        """Why something was left out, of what was told quietly."""
+        return [line.removeprefix("left out: ") for line in self.lines if not line.startswith("note: ")]
+
+    def again(self, quiet: "LeftOut") -> None:
+        """Tell and count what another one was told quietly."""
+        if self.strict and quiet.reasons:
+            raise FootageError(quiet.reasons[0])
         for name in ("clips", "frames", "seconds", "partial", "others"):
-            setattr(self, name, getattr(self, name) + content[name])
-        self.examples += content["examples"]
-        if self.strict and (lines := [line for line in content["lines"] if not line.startswith("note: ")]):
-            raise FootageError(lines[0].removeprefix("left out: "))
-        for line in content["lines"]:
+            setattr(self, name, getattr(self, name) + getattr(quiet, name))
+        self.examples += quiet.examples
+        for line in quiet.lines:
             self._say(line)
         self.tell_others()
 

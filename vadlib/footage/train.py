@@ -89,7 +89,7 @@ def train_on_footage(
             settle(*set(work.glob("weights/*/*")) - before)  # were fetched
             write_text(done, mark)
         if name == "prepare":
-            left_out.again(read_json(_left_out(places), "the same command"))
+            left_out.again(LeftOut(**read_json(_left_out(places), "the same command")))
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
