@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tests import layouts
+from tests import layouts, videos
+from tests.conftest import ROOT
 from tests.projects import COMPUTE, make_packaged, until
 from vadlib.cli.main import app
-from vadlib.errors import VadError
+from vadlib.clips import read_footage
+from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage import score as module
-from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
+from vadlib.footage.find import Footage, find_footage, listed_paths
+from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.io.ownership import LEDGER
 from vadlib.scoring.model_folder import read_package
@@ -199,8 +203,7 @@ def test_what_is_no_footage_is_one_line(tmp_path):
         named(tmp_path / "gone.mp4")
     with pytest.raises(VadError, match=r"empty: no footage in the folder"):
         named(tmp_path / "empty")
-    with pytest.raises(VadError, match=r"same name as those of .*A.mp4; rename"):
-        named(tmp_path / "A.mp4", tmp_path / "a")
+    assert named(tmp_path / "A.mp4", tmp_path / "a") == ["A.mp4", "a/images"]
 
 
 # Kills and damage
@@ -251,14 +254,149 @@ def test_ctrl_c_finishes_the_files_of_what_was_done(project, tmp_path):
 
 
 def test_a_cut_video_is_an_error_and_what_came_before_is_kept(project, model, tmp_path):
+    """All of it: the rows of frames that were still waiting for others too."""
     long_video(tmp_path / "cut.avi", 200)
     content = (tmp_path / "cut.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
-    with pytest.raises(VadError, match=r"clip cut"):
+    with pytest.raises(FootageError, match=r"clip cut \(.*cut\.avi\): cut at \d.\d s, .* of the 200 its header names"):
         score_footage(Footage("cut", tmp_path / "cut.avi"), *model, tmp_path / "out")
+    losses = Losses()
+    whole = len(list(read_footage(tmp_path / "cut.avi", "cut", 25, losses)))
     frames = pd.read_csv(tmp_path / "out/frames.csv")
-    assert 50 < len(frames) < 150
+    assert 50 < len(frames) == whole < 150
     assert len(shown(tmp_path / "out/annotated.mp4")) == len(frames)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "cut at" in page
+    counts = score_footage(Footage("cut", tmp_path / "cut.avi"), *model, tmp_path / "out", losses=Losses())
+    assert counts["frames"] == whole
+
+
+def test_what_was_left_out_and_how_times_were_made_stands_in_the_report(model, tmp_path):
+    path = videos.damaged(videos.make(tmp_path, "avi", codec="libx264", b_frames=2), 40)
+    losses = Losses()
+    score_footage(Footage("a", path), *model, tmp_path / "out", losses=losses)
+    frames = pd.read_csv(tmp_path / "out/frames.csv")
+    assert len(frames) + losses.frames == 100
+    assert np.diff(frames["time_s"]).min() > 0
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "1 frame (0.04 s) left out: clip a: frame 40" in page
+    assert "the times of all frames were made from the frame rate (25 frames/s)" in page
+
+
+def test_one_bad_clip_does_not_end_the_others(project, tmp_path):
+    """Five bad in five ways, a damaged one and a cut one among them, beside good ones."""
+    footage = tmp_path / "footage"
+    good = project / "data/mini/testing/01.mp4"
+    for name in ("cam1/1", "cam1/2", "cam2/1"):
+        (footage / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(good, footage / f"{name}.mp4")
+    videos.damaged(videos.make(footage / "cam2", "mov"), *range(40, 45), size=10**6).rename(
+        footage / "cam2/damaged.mov"
+    )
+    videos.cut(videos.make(footage, "mkv")).rename(footage / "cut.mkv")
+    videos.cut(videos.make(footage, "3gp")).rename(footage / "no-index.3gp")
+    videos.write(footage / "tiny.avi", "mpeg4", frames=[p[:8, :8] for p in videos.pictures(3)])
+    (footage / "text.mp4").write_text("hello")
+    (footage / "lost+found").mkdir()
+    before = {path: path.read_bytes() for path in footage.rglob("*") if path.is_file()}
+    done = vad("score", footage, "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert done.exit_code == 3, done.output
+    scored = [path.removesuffix("/frames.csv") for path in files(tmp_path / "out") if path.endswith("frames.csv")]
+    assert scored == ["cam1/1", "cam1/2", "cam2/1", "cam2/damaged", "cut"]
+    lines = done.stderr.splitlines()
+    assert sum(line.startswith("left out: ") for line in lines) == 3
+    for file in ("no-index.3gp", "tiny.avi", "text.mp4", "damaged.mov", "cut.mkv"):
+        assert sum(file in line for line in lines) == 1, file
+    lost = re.search(r"5 clips, .*3 clips left out, 2 clips partly left out, (\d+) frames left out, ", done.stdout)
+    assert 54 <= int(lost[1]) <= 60  # of 100: the five damaged, and the half that is missing
+    assert {path: path.read_bytes() for path in before} == before
+    strict = vad("score", footage, "--model", project / "models/mini", "--output", tmp_path / "strict", "--strict")
+    assert strict.exit_code == 1
+    assert strict.stderr.startswith("error: ")
+    assert strict.stderr.count("\n") == 1
+    assert not (tmp_path / "strict").exists()
+
+
+def test_strict_stops_at_what_is_lost_of_a_clip_once_it_is_scored(project, tmp_path):
+    path = videos.damaged(videos.make(tmp_path / "f", "mp4"), 40)
+    shutil.copyfile(project / "data/mini/testing/01.mp4", tmp_path / "f/b.mp4")
+    given = ("score", tmp_path / "f", "--model", project / "models/mini", "--output", tmp_path / "out", "--strict")
+    done = vad(*given)
+    assert done.exit_code == 1
+    assert re.fullmatch(
+        r"error: clip a: frame 40 \(.*a\.mp4\) at .* cannot be decoded .*; replace the file.*\n", done.stderr
+    )
+    assert len(pd.read_csv(tmp_path / "out/a/frames.csv")) == 99
+    assert not (tmp_path / "out/b").exists()
+    path.unlink()
+    assert vad(*given).exit_code == 0
+
+
+@pytest.mark.parametrize("spoil", ["text", "gone", "empty folder"])
+def test_nothing_that_can_be_scored_is_an_error(project, tmp_path, spoil):
+    path = tmp_path / "a.mp4"
+    if spoil == "text":
+        path.write_text("hello")
+    elif spoil == "empty folder":
+        path.mkdir()
+    done = vad("score", path, path.with_name("b.mp4"), "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "error: nothing was scored: none of it can be read"
+    assert done.stderr.count("left out: ") == 2
+    alone = vad("score", path, "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert (alone.exit_code, alone.stderr.count("\n")) == (1, 1)
+    assert re.match(r"error: .*a\.mp4\)?: (cannot be opened as|not found; expected|no footage in)", alone.stderr)
+    assert not (tmp_path / "out/frames.csv").exists()
+
+
+def test_names_that_clash_nest_as_the_footage_does(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cam1/00.mp4", "cam2/00.mp4"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copyfile(project / "data/mini/testing/01.mp4", name)
+    for given in (["cam1/00.mp4", "cam2/00.mp4"], ["cam1", "cam2"]):
+        shutil.rmtree("out", ignore_errors=True)
+        done = vad("score", *given, "--model", project / "models/mini", "--output", "out")
+        assert done.exit_code == 0, done.output
+        assert files(Path("out")) == [f"{cam}/00/{file}" for cam in ("cam1", "cam2") for file in FILES]
+
+
+def test_odd_names_are_scored_under_safe_ones(project, tmp_path):
+    """With a name that is no UTF-8, in a process of its own; each in one line on the terminal."""
+    video = project / "data/mini/testing/01.mp4"
+    for name in (b'a"b.mp4', b"a\nb.mp4", b"\xff.mp4"):
+        shutil.copyfile(video, os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    (tmp_path / "bad\n\x1b.mp4").write_text("hello")
+    command = [
+        sys.executable,
+        "-m",
+        "vadlib",
+        "score",
+        tmp_path,
+        "--model",
+        project / "models/mini",
+        "--output",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 3, done.stderr
+    assert "3 clips, 36 frames" in done.stdout
+    found = [p.parent.name for p in (tmp_path / "out").rglob("frames.csv")]
+    assert sorted(name.rsplit("-", 1)[0] for name in found) == ["_", "a_b", "a_b"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"left out: {tmp_path}/bad \\x1b.mp4: cannot be opened as a video")
+
+
+def test_snapshots_have_the_times_of_their_names(project, tmp_path):
+    images = sorted((project / "data/mini/testing/02").iterdir(), key=lambda p: int(re.sub(r"\D", "", p.stem)))
+    (tmp_path / "s").mkdir()
+    for number, image in enumerate(images):
+        shutil.copyfile(image, tmp_path / f"s/0107_1007{5 * number:02d}-01-m.png")
+    done = vad("score", tmp_path / "s", "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out/frames.csv")["time_s"], 5 * np.arange(12))
 
 
 def test_an_earlier_runs_files_do_not_stand_beside_this_ones(project, model, tmp_path):

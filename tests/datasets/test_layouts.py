@@ -19,6 +19,7 @@ from vadlib.settings import FolderSourceSettings, StreetSourceSettings
 WRITERS = {
     "frames, pooled": ("frames", lambda f: layouts.write_frames_folders(f, "pooled")),
     "frames, pooled objects": ("frames", lambda f: layouts.write_frames_folders(f, "objects")),
+    "frames, one object": ("frames", lambda f: layouts.write_frames_folders(f, "one object")),
     "frames, a file a clip": ("frames", lambda f: layouts.write_frames_folders(f, "clips")),
     "frames, mat": ("frames", lambda f: layouts.write_frames_folders(f, "mat")),
     "frames, mat 7.3": ("frames", lambda f: layouts.write_frames_folders(f, "mat73")),

@@ -1,5 +1,6 @@
 """What every command line shares: one-line errors, `--debug`, freed memory kept, a closing line of counts and time."""
 
+import errno
 import functools
 import inspect
 import re
@@ -12,18 +13,23 @@ from typing import Annotated, Any
 import typer
 
 from vadlib.cli.memory import keep_freed_memory
-from vadlib.errors import VadError
-from vadlib.io.files import is_disk_full
+from vadlib.errors import VadError, printable
+from vadlib.io.files import is_disk_full, surroundings
 from vadlib.settings import Branch
 
 DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that params.yaml describes.")]
 BranchName = Annotated[Branch, typer.Option("--branch", help="The network the cubes are for.")]
 
 
+LEFT_OUT = " left out"
+"""Counts so named are of what a command went on without: all else is done, and the exit code is 3."""
+
+
 def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..., None]:
     """Make a function a command: errors in one line and exit code 1, tracebacks only with `--debug`.
 
-    Counts that the function returns are printed with the time it took and the largest process' peak memory.
+    Counts that the function returns are printed with the time it took and the largest process' peak memory. The exit
+    code is 0 where all was done, 3 where something was left out (LEFT_OUT), 130 after Ctrl-C.
     """
 
     @functools.wraps(function)
@@ -47,7 +53,9 @@ def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..
             name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
             peak = _peak_mib()
             memory = "" if peak is None else f", peak memory {peak} MiB"
-            print(f"{name}: {words} in {time.monotonic() - started:.1f} s{memory}")
+            print(f"{printable(name)}: {words} in {time.monotonic() - started:.1f} s{memory}")
+            if any(name.endswith(LEFT_OUT) and count for name, count in counts.items()):
+                raise typer.Exit(3)
 
     signature = inspect.signature(function)
     switch = inspect.Parameter(
@@ -71,11 +79,13 @@ def run(function: Callable[..., Mapping[str, float] | None]) -> None:
 
 def one_line(error: Exception) -> str:
     """An error in one readable line. Errors that are not meant for users say how to see where they come from."""
-    text = " ".join(str(error).split())
+    text = printable(str(error))
     if isinstance(error, VadError):
         return text
     if is_disk_full(error):
         return f"the disk is full ({text}); free some space and run the same command again"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{error.filename or 'a file'}: {surroundings(error)}"
     return f"{type(error).__name__}: {text or 'no message'} (not foreseen; run again with --debug to see where)"
 
 

@@ -98,13 +98,18 @@ YoloWeights = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at what cannot be read, with exit code 1, instead of leaving it out.")
+]
+
+
 def score(
     videos: Annotated[
         list[Path],
         typer.Argument(
             metavar="VIDEO...",
-            help="Videos, folders of numbered images, folders of either, image files in order; `-`: paths on standard "
-            "input, one a line, as they come.",
+            help="Videos, folders of images, folders of either in any depth, image files in order; `-`: paths on "
+            "standard input, one a line, as they come.",
         ),
     ],
     model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
@@ -113,12 +118,18 @@ def score(
     detector_weights: YoloWeights = None,
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
+    strict: Strict = False,
 ) -> Mapping[str, float]:
-    """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each."""
+    """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each.
+
+    What cannot be read is left out and named, and the exit code is then 3.
+    """
     import time
     from dataclasses import replace
 
-    from vadlib.footage.score import apart_from, begin_folder, find_footage, is_single, listed_paths, score_footage
+    from vadlib.errors import FootageError, Losses
+    from vadlib.footage.find import LeftOut, find_footage, is_single, listed_paths
+    from vadlib.footage.score import apart_from, begin_folder, score_footage
     from vadlib.footage.stream import make_scorer
     from vadlib.io.ownership import check_apart
     from vadlib.scoring.model_folder import read_package
@@ -134,31 +145,58 @@ def score(
     scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
     limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
     counts: Counter[str] = Counter()
+    left_out = LeftOut(strict=strict)
     started = time.monotonic()
     try:
-        for footage in find_footage(apart_from(output, listed_paths(videos))):
-            folder = output if is_single(videos) else output / footage.name
+        paths = listed_paths(videos)
+        if isinstance(paths, list):
+            before = LeftOut(strict=strict, quiet=True)
+            clips = list(find_footage(paths, before))
+            if not clips and before.clips == 1:
+                raise VadError(before.reasons[0])
+            left_out.again(before)
+            single = is_single(videos, clips)
+        else:
+            clips, single = find_footage(apart_from(output, paths), left_out), False
+        for footage in clips:
             begin_folder(output)
-            counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet))
+            folder, losses = (output if single else output / footage.name), Losses()
+            try:
+                counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet, losses=losses))
+            except FootageError as error:
+                if single:
+                    raise
+                left_out.clip(str(error))
+                continue
             counts["clips"] += 1
+            left_out.of_clip(losses)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
+    if not isinstance(paths, list):
+        left_out.tell_others()
     if not counts["clips"]:
-        raise VadError("no footage was named")
+        raise VadError(
+            "nothing was scored: " + ("none of it can be read" if left_out.clips else "no footage was named")
+        )
     rate = round(counts["frames"] / (time.monotonic() - started), 1)
-    return {"clips": counts.pop("clips"), **counts, "frames/s": rate}
+    return {"clips": counts.pop("clips"), **counts, **left_out.counts(), "frames/s": rate}
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="Normal videos, or folders of numbered images, one for each clip.")],
+    folder: Annotated[Path, typer.Argument(help="Normal videos, or folders of images, one for each clip.")],
     output: Annotated[Path, typer.Option(help="The model folder to make.")],
     settings: Annotated[
         str | None,
         typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
     ] = None,
     detector_weights: YoloWeights = None,
-) -> Mapping[str, int]:
-    """Learn what is normal from a folder of videos. Killed, the same command goes on where it was."""
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Learn what is normal from a folder of videos. Killed, the same command goes on where it was.
+
+    What cannot be read is left out and named, and the exit code is then 3.
+    """
+    from vadlib.footage.find import LeftOut
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
     from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group
@@ -169,7 +207,10 @@ def train(
     elif settings is not None:
         chosen, compute = load_dataset(settings)
         weights = Places.of(settings).weights
-    return train_on_footage(folder, output, chosen, compute, weights=weights, yolo=detector_weights)
+    left_out = LeftOut(strict=strict)
+    return train_on_footage(
+        folder, output, chosen, compute, weights=weights, yolo=detector_weights, left_out=left_out
+    )  # fmt: skip
 
 
 def settings() -> None:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_hdf5
+from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
 from vadlib.settings import Branch
 from vadlib.units import CHANNELS
 
@@ -99,16 +99,11 @@ class Shard:
 
     def _open(self) -> h5py.File:
         if self._file is None:
-            try:
-                self._file = h5py.File(self.path, "r")
-                if "sha256" not in self._file.attrs:
-                    raise OSError("no digest")
-            except FileNotFoundError:
-                raise missing(self.path, self._made_by) from None
-            except OSError as error:
-                raise VadError(
-                    f"{self.path}: not a whole cube shard ({error}); make it again with {self._made_by}"
-                ) from None
+            file = opened_hdf5(self.path, self._made_by)
+            if "sha256" not in file.attrs:
+                file.close()
+                raise VadError(f"{self.path}: not a whole cube shard (no digest); make it again with {self._made_by}")
+            self._file = file
         return self._file
 
     def __len__(self) -> int:
@@ -121,7 +116,10 @@ class Shard:
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Rows of `cubes`, `frame`, `boxes` or `magnitude`."""
-        return self._open()[name][rows]
+        try:
+            return self._open()[name][rows]
+        except (OSError, KeyError) as error:
+            raise unreadable(self.path, error, self._made_by) from None
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
@@ -171,9 +169,7 @@ class CubeSet:
                     "run `dvc repro`"
                 )
             every += [(index, start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
-            raw.close()
-            if flow is not None:
-                flow.close()
+            self._close(index)
         self._seed = seed
         blocks = every if blocks is None else list(blocks)
         if max_cubes is not None:
@@ -187,6 +183,11 @@ class CubeSet:
                 total += taken[-1][2] - start
             blocks = sorted(taken)
         self._blocks = blocks
+
+    def _close(self, clip: int) -> None:
+        for shard in self._clips[clip]:
+            if shard is not None:
+                shard.close()
 
     def __len__(self) -> int:
         return sum(stop - start for _, start, stop in self._blocks)
@@ -235,8 +236,12 @@ class CubeSet:
         count = sum(stop - start for _, start, stop in blocks)
         offsets = np.cumsum([0] + [stop - start for _, start, stop in blocks])
         found: dict[str, np.ndarray] = {}
+        before = None
         for position in sorted(range(len(blocks)), key=blocks.__getitem__):
             index, start, stop = blocks[position]
+            if before is not None and before != index:
+                self._close(before)  # files of one clip are open at a time, however many clips there are
+            before = index
             raw_shard, flow_shard = self._clips[index]
             parts = {name: raw_shard.read(name, slice(start, stop)) for name in ("cubes", "boxes")}
             if flow_shard is not None:
@@ -244,6 +249,8 @@ class CubeSet:
             for name, part in parts.items():
                 whole = found.setdefault(name, np.empty((count, *part.shape[1:]), part.dtype))
                 whole[offsets[position] : offsets[position + 1]] = part
+        if before is not None:
+            self._close(before)
         return take(Batch(found["cubes"], found.get("flow"), found["boxes"]), rows)
 
 

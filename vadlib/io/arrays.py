@@ -7,8 +7,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from vadlib.errors import VadError
-from vadlib.io.files import missing, written_aside
+from vadlib.io.files import missing, unreadable, written_aside
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -32,6 +31,7 @@ def load_arrays(path: Path, made_by: str) -> dict[str, np.ndarray]:
     if not path.exists():
         raise missing(path, made_by)
     try:
+        path.open("rb").close()  # of whatever keeps it from opening a file, safetensors says that there is none
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise VadError(f"{path}: damaged ({' '.join(str(error).split())}); make it again with {made_by}") from None
+        raise unreadable(path, error, made_by) from None

@@ -7,8 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vadlib.errors import VadError
-from vadlib.io.files import missing, written_aside
+from vadlib.io.files import missing, unreadable, written_aside
 
 
 def write_table(path: Path, parts: Iterable[pd.DataFrame], metadata: Mapping[str, str] | None = None) -> int:
@@ -67,7 +66,7 @@ def read_table(path: Path, made_by: str, **equal: str | float) -> pd.DataFrame:
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise VadError(f"{path}: not a whole table ({error}); make it again with {made_by}") from None
+        raise unreadable(path, error, made_by, "not a whole table") from None
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_aside
+from vadlib.io.files import missing, surroundings, written_aside
 from vadlib.models.registry import build_model
 from vadlib.settings import Branch, ModelSettings, model_settings
 
@@ -42,6 +42,7 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
     if not path.exists():
         raise missing(path, made_by)
     try:
+        path.open("rb").close()  # of whatever keeps it from opening a file, safetensors says that there is none
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vadlib"])
             model = model_settings(about["model"])
@@ -58,6 +59,8 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
         RuntimeError,
         OSError,
     ) as error:
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
         raise VadError(
             f"{path}: not a model of this project ({first_line(error)}); make it again with {made_by}"
         ) from None

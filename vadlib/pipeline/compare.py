@@ -60,6 +60,7 @@ def compare_kind(
             for eta, values in scorer.measure_all(CubeSet([(raw, flow)]), etas, compute.score_batch).items():
                 of_cubes = scorer.scores(how, values, eta) if values else np.empty(0)
                 scores[eta].append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
+            raw.close()
         for eta in etas:
             metrics = evaluate_frames([clip.labels() for clip in clips], scores[eta])
             rows.append(

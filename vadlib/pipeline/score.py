@@ -99,6 +99,8 @@ def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Pat
     boxes = pd.DataFrame(found, columns=BOX)
     boxes.insert(0, "frame", frame)
     boxes["magnitude"] = flow.read("magnitude")
+    raw.close()
+    flow.close()
     parts = []
     for eta, values in measured.items():
         values = {name: values.get(name, np.empty(0, np.float32)) for name in value_names(scorer)}

@@ -1,6 +1,7 @@
 """Which cubes a stage works on: those trained on, those held out, all of a clip."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 
@@ -30,9 +31,10 @@ def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Datas
     ]
     training = settings.training
     kept = [piece for piece in footage_pieces(places, settings) if not piece.held_out]
-    blocks = [block for piece in kept for block in _blocks(piece, shards[piece.clip][0].read("frame"))]
-    for shard, _ in shards:
-        shard.close()
+    blocks = []
+    for piece in kept:
+        with closing(shards[piece.clip][0]) as shard:
+            blocks += _blocks(piece, shard.read("frame"))
     return CubeSet(shards, max_cubes=training.max_cubes if drawn else None, seed=training.seed, blocks=blocks)
 
 

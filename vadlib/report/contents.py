@@ -54,6 +54,7 @@ class Report:
     eta: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)  # groups may nest
+    notes: Sequence[str] = ()  # what of the footage could not be read, and what else is to be known of it
 
 
 def picture_around(frame: np.ndarray, box: Sequence[float]) -> np.ndarray:
