@@ -131,10 +131,11 @@ def probe_clip(
     files that cannot be read or end early.
     """
     check_name(name, path)
-    try:
-        place = path.absolute() if root is None else path.absolute().relative_to(root.absolute())
-    except ValueError:
-        raise VadError(f"{path}: must lie below {root.absolute()} (a symbolic link there will do)") from None
+    place = path.absolute()
+    if root is not None:
+        if not place.is_relative_to(root.absolute()):
+            raise VadError(f"{path}: must lie below {root.absolute()} (a symbolic link there will do)")
+        place = place.relative_to(root.absolute())
     where, strict = f"clip {split}/{name}", Losses(strict=True)
     if path.is_dir():
         sizes = _image_sizes(path, where)
@@ -145,8 +146,9 @@ def probe_clip(
         if size != (first := first or size):
             raise FootageError(f"{_wrong_size(where, frames, file, first, size)}; {_ONE_SIZE}")
         frames += 1
+    assert first is not None  # footage without a frame is refused by what reads it
     fps = None if path.is_dir() else _video_rate(path, where)
-    return Clip(name, split, place.as_posix(), frames, *first, fps=fps, anomalous=anomalous)
+    return Clip(name, split, place.as_posix(), frames, *first, fps, anomalous)
 
 
 def probe_footage(path: Path, name: str, split: str, losses: Losses) -> Clip:
@@ -159,8 +161,9 @@ def probe_footage(path: Path, name: str, split: str, losses: Losses) -> Clip:
     for _, _, picture in _footage(path, where, _ANY_RATE, losses):
         size = size or _size(picture)
         frames += 1
+    assert size is not None  # footage without a frame is refused by what reads it
     fps = None if path.is_dir() else _video_rate(path, where)
-    return Clip(name, split, path.absolute().as_posix(), frames, *size, fps=fps, anomalous=())
+    return Clip(name, split, path.absolute().as_posix(), frames, *size, fps, ())
 
 
 def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
@@ -176,6 +179,7 @@ def read_frames(clip: Clip, root: Path = Path()) -> Iterator[np.ndarray]:
     losses, again = Losses(strict=not own), _AGAIN if own else _PREPARE
     if not path.exists():
         raise FootageError(f"{where} ({path}): not found; put the footage back, or run prepare again")
+    frames: Iterator[tuple[Path | None, float, _Picture]]
     if own:
         frames = _footage(path, where, _ANY_RATE, losses)
     elif path.is_dir():
@@ -232,6 +236,7 @@ def _footage(
     source: Path | Iterable[Path], where: str, fps: float, losses: Losses
 ) -> Iterator[tuple[Path | None, float, _Picture]]:
     """File, time and picture of each frame of a user's own footage that can be read and is of the first one's size."""
+    pictures: Iterator[tuple[Path | None, float, _Picture]]
     if isinstance(source, Path) and not source.is_dir():
         pictures = ((source, time, frame) for time, frame in video_frames(source, where, losses, fps))
     else:
@@ -282,7 +287,7 @@ _AGAIN = "if the footage was changed on purpose, run the same command again"
 _ONE_SIZE = "all frames of a clip must have one size"
 
 
-def _wrong_size(where: str, number: int, file: Path, expected: tuple[int, int], found: tuple[int, int]) -> str:
+def _wrong_size(where: str, number: int, file: Path | None, expected: tuple[int, int], found: tuple[int, int]) -> str:
     return (
         f"{where}: frame {number} ({file}) is {found[0]}x{found[1]} px, the clip's first is {expected[0]}x{expected[1]}"
     )
@@ -360,6 +365,8 @@ def _timed_images(
     source: Path | Iterable[Path], where: str, fps: float, losses: Losses
 ) -> Iterator[tuple[Path, float, np.ndarray]]:
     """The images of a user's own footage with their times: those in their names, else by number or count."""
+    files: Iterable[Path]
+    times: list[float] | None
     if isinstance(source, Path):
         files, times = _in_time(_images_in(source, where), source, where, fps, losses)
     elif isinstance(source, Sequence):  # whose order is the caller's

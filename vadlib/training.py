@@ -12,7 +12,7 @@ from torch import nn
 from vadlib.cubes.shards import Batch, CubeSet
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.models.objective import reconstruction_loss, target_of
+from vadlib.models.objective import reconstruction_loss
 from vadlib.settings import Branch, TrainingSettings
 
 
@@ -92,7 +92,7 @@ def training_step(
 ) -> float:
     """One step on one batch. Returns its loss per element, |output - target|^p averaged."""
     raw = engine.cubes(batch.raw)
-    target = target_of(branch, raw, None if branch == "raw" or batch.flow is None else engine.flows(batch.flow))
+    target = raw if branch == "raw" else engine.flows(batch.flow)
     with engine.autocast():
         output = network(raw)
     loss = reconstruction_loss(output, target, p)

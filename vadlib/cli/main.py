@@ -151,11 +151,11 @@ def score(
         paths = listed_paths(videos)
         if isinstance(paths, list):
             before = LeftOut(strict=strict, quiet=True)
-            clips = list(find_footage(paths, before))
-            if not clips and before.clips == 1:
+            known = list(find_footage(paths, before))
+            if not known and before.clips == 1:
                 raise VadError(before.reasons[0])
             left_out.again(before)
-            single = is_single(videos, clips)
+            clips, single = iter(known), is_single(videos, known)
         else:
             clips, single = find_footage(apart_from(output, paths), left_out), False
         for footage in clips:

@@ -68,7 +68,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
             return
         for name, parts in zip(self._names, zip(*self._pending, strict=True), strict=True):
             rows = np.concatenate(parts)
-            self._digest.update(np.ascontiguousarray(rows))
+            self._digest.update(np.ascontiguousarray(rows).data)
             dataset = self._file[name]
             dataset.resize(self._count + len(rows), axis=0)
             dataset[self._count :] = rows
@@ -133,8 +133,15 @@ class Batch:
     """Cubes of both branches, row by row of the same box."""
 
     raw: np.ndarray  # uint8 (B, L, patch, patch, 3), RGB
-    flow: np.ndarray | None  # int16 (B, L, patch, patch, 2), 1/32 px per frame; None where only raw was asked for
+    kept_flow: np.ndarray | None  # `flow`; None where only raw was asked for
     boxes: np.ndarray  # float32 (B, 4), xyxy in source pixels
+
+    @property
+    def flow(self) -> np.ndarray:
+        """int16 (B, L, patch, patch, 2), 1/32 px per frame. Raises ValueError where only raw was asked for."""
+        if self.kept_flow is None:
+            raise ValueError("cubes without flow")
+        return self.kept_flow
 
 
 class CubeSet:
@@ -256,7 +263,8 @@ class CubeSet:
 
 def take(batch: Batch, rows: slice | np.ndarray) -> Batch:
     """Some of a batch's cubes."""
-    return Batch(batch.raw[rows], None if batch.flow is None else batch.flow[rows], batch.boxes[rows])
+    flow = None if batch.kept_flow is None else batch.kept_flow[rows]
+    return Batch(batch.raw[rows], flow, batch.boxes[rows])
 
 
 def join(a: Batch, b: Batch) -> Batch:
@@ -265,6 +273,6 @@ def join(a: Batch, b: Batch) -> Batch:
         return b
     return Batch(
         np.concatenate([a.raw, b.raw]),
-        None if a.flow is None else np.concatenate([a.flow, b.flow]),
+        None if a.kept_flow is None else np.concatenate([a.kept_flow, b.flow]),
         np.concatenate([a.boxes, b.boxes]),
     )

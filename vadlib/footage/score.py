@@ -3,10 +3,9 @@
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -146,20 +145,21 @@ def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFra
         ) from error
 
 
-class _Rows(AbstractContextManager["_Rows"]):
+class _Rows:
     """A CSV file of numbers that holds whole lines at any moment: each goes to the disk by itself."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._file = path.open("w", encoding="ascii", newline="\n", buffering=1)
         self._file.write(",".join(columns) + "\n")
 
+    def __enter__(self) -> Self:
+        return self
+
     def add(self, row: Sequence[Any]) -> None:
         """Write a row; None is an empty cell, and of numbers every digit is kept."""
         self._file.write(",".join("" if cell is None else str(cell) for cell in row) + "\n")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._file.close()
 
 
@@ -177,26 +177,25 @@ class _Segments(_Rows):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, SEGMENT_COLUMNS)
-        self._first: tuple[int, float, float] | None = None
+        # Number, time and score of the first, the last and the highest frame of a run that may go on.
+        self._run: list[tuple[int, float, float]] = []
 
     def see(self, frame: ScoredFrame, anomalous: bool) -> None:
         """The next frame."""
-        if self._first is not None and frame.time - self._last[1] > GAP_SECONDS:
+        if self._run and frame.time - self._run[1][1] > GAP_SECONDS:
             self._end()
         if anomalous:
             place = (frame.number, frame.time, frame.score)
-            if self._first is None:
-                self._first = self._peak = place
-            self._last = place
-            self._peak = max(self._peak, place, key=lambda p: p[2])
+            first, _, peak = self._run or (place, place, place)
+            self._run = [first, place, max(peak, place, key=lambda p: p[2])]
 
     def _end(self) -> None:
-        (first, start, _), (last, end, _), (peak, _, score) = self._first, self._last, self._peak
+        (first, start, _), (last, end, _), (peak, _, score) = self._run
         self.add((round(start, 6), round(end, 6), first, last, score, peak))
-        self._first = None
+        self._run = []
 
-    def __exit__(self, *raised: Any) -> None:
-        if self._first is not None:
+    def __exit__(self, *raised: object) -> None:
+        if self._run:
             self._end()
         super().__exit__(*raised)
 

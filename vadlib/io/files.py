@@ -133,7 +133,7 @@ def surroundings(error: BaseException) -> str | None:
     code = getattr(error, "errno", None)
     if code is None and (quoted := re.search(r"\b(?:errno|os error)\W{1,3}(\d+)", str(error), re.IGNORECASE)):
         code = int(quoted[1])
-    return _SURROUNDINGS.get(code)
+    return None if code is None else _SURROUNDINGS.get(code)
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -45,17 +45,16 @@ def times_in_names(names: Sequence[str]) -> list[float] | None:
     same second, if their names do not say more, are spread evenly over it, in the order of their names.
     """
     for pattern in _TIMES:
-        found = [pattern.search(name) for name in names]
-        if not found or None in found:
+        parts = [match.groupdict() for name in names if (match := pattern.search(name))]
+        if not parts or len(parts) < len(names):
             continue
-        parts = [match.groupdict() for match in found]
         try:
             whole = [_seconds(part) for part in parts]
         except ValueError:  # the 30th of February
             continue
         counts = max(int(part.get("ms_or_count") or 0) for part in parts) <= MOST_A_SECOND
-        begin = min(whole)
-        whole = [second - begin for second in whole]
+        earliest = min(whole)
+        whole = [second - earliest for second in whole]
         times = [second + _fraction(part, counts) for second, part in zip(whole, parts, strict=True)]
         if len(set(times)) < len(times):
             if len(set(whole)) == 1 or max(Counter(whole).values()) > MOST_A_SECOND:
@@ -66,15 +65,15 @@ def times_in_names(names: Sequence[str]) -> list[float] | None:
     return None
 
 
-def _seconds(parts: dict[str, str | None]) -> int:
+def _seconds(parts: dict[str, Any]) -> int:
     if parts.get("epoch"):
         return int(parts["epoch"])
-    date = (int(parts.get(key) or default) for key, default in (("Y", 2000), ("m", 1), ("d", 1)))
-    clock = (int(parts[key]) for key in "HMS")
-    return int(datetime(*date, *clock, tzinfo=UTC).timestamp())
+    year, month, day = (int(parts.get(key) or default) for key, default in (("Y", 2000), ("m", 1), ("d", 1)))
+    hour, minute, second = (int(parts[key]) for key in "HMS")
+    return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
 
 
-def _fraction(parts: dict[str, str | None], counts: bool) -> float:
+def _fraction(parts: dict[str, Any], counts: bool) -> float:
     if parts.get("fraction"):
         return float(f"0.{parts['fraction']}")
     return int(parts.get("ms") or (not counts and parts.get("ms_or_count")) or 0) / 1000

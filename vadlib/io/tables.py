@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vadlib.errors import VadError
 from vadlib.io.files import missing, unreadable, written_aside
 
 

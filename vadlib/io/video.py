@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 from av.container import Flags, InputContainer
@@ -67,7 +67,7 @@ def open_video(path: Path, where: str) -> InputContainer:
         container.close()
         raise FootageError(f"{name}: holds no video{error.args[0]}; {REPLACE}") from None
     # FFmpeg would make up times of presentation from those of decoding, in the wrong order.
-    container.flags &= ~Flags.gen_pts.value
+    container.flags &= ~Flags.gen_pts.value  # type: ignore[operator] # a number, whatever its stub says
     return container
 
 
@@ -82,7 +82,7 @@ def _opened(path: Path) -> InputContainer:
             bare_jpegs = file.read(3) == b"\xff\xd8\xff"
         if bare_jpegs:  # which FFmpeg takes for one picture unless the suffix says otherwise
             return by("mjpeg")
-        return av.open(_Unnamed(path), container_options=_OPTIONS, metadata_errors="replace")
+        return av.open(_Unnamed(path), "r", container_options=_OPTIONS, metadata_errors="replace")
 
 
 class _Unnamed:
@@ -138,10 +138,8 @@ def looks_like_video(path: Path) -> bool:
 def frame_rate(container: InputContainer) -> float | None:
     """Frames per second; None where nothing says."""
     stream = video_stream(container)
-    if container.format.name in _NO_CLOCK:
-        rate = stream.codec_context.framerate
-    else:
-        rate = stream.average_rate or stream.guessed_rate
+    told = stream.average_rate or stream.guessed_rate
+    rate = stream.codec_context.framerate if container.format.name in _NO_CLOCK else told
     return float(rate) if rate and 0.001 < rate < 1000 else None
 
 
@@ -195,12 +193,13 @@ class _Clock:
         due = 0.0 if self._last is None else self._last + self.step
         if stored is not None and self._offset is None:
             self._offset = due - stored
-        time = due if stored is None else stored + self._offset
+        offset = self._offset or 0.0
+        time = due if stored is None else stored + offset
         believed, self.late = stored is not None, False
         if self._last is not None and time < self._last + 2e-6:  # tables have six digits
             believed = False
             if self._highest - time > _STEP_BACK:
-                self._offset += due - time
+                self._offset = offset + (due - time)
                 time = self._highest = due
             else:  # a little, so that the stored times that follow still hold
                 self.late, self._highest = time <= self._highest, max(time, self._highest)
@@ -269,7 +268,7 @@ class _Reading:
             raise FootageError(f"{self._where} ({self._path}): the video has no frames{reason}; {REPLACE}")
         cut = _ends_early(self._path, self._kind)
         if cut is None:  # nothing says where it should end; a frame that is not whole does
-            cut = self._broke_off or (self._failed and self._last_failure == self._fed)
+            cut = self._broke_off or (self._failed > 0 and self._last_failure == self._fed)
         if cut:
             claimed = max(claimed_frames(self._container), default=0)
             missing = claimed - self._good if claimed > self._good + 2 else lost
@@ -289,10 +288,11 @@ class _Reading:
                 "since the file stores none that rise"
             )
 
-    def _stored(self, item: av.Packet | VideoFrame) -> float | None:
-        if item.pts is None or self._kind in _NO_CLOCK:
+    def _stored(self, item: av.Packet[Any] | VideoFrame) -> float | None:
+        base = item.time_base or self._stream.time_base
+        if item.pts is None or base is None or self._kind in _NO_CLOCK:
             return None
-        return float(item.pts * (item.time_base or self._stream.time_base))
+        return float(item.pts * base)
 
     def _fail(self, what: str, stored: float | None = None) -> None:
         """A packet, or a frame, is damaged."""
@@ -314,7 +314,7 @@ class _Reading:
     def _lose(self, frames: int) -> None:
         self._losses.lose("damage", self._first, REPLACE, frames, frames * self._clock.step)
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[av.Packet[Any]]:
         """The stream's packets, as many as can be had, and one that has the decoder give what it holds back."""
         ended = 0  # of the packet before: where its bytes end
         errors = 0
@@ -352,7 +352,7 @@ class _Reading:
                     self._doubt = 64
                 yield packet
 
-    def _flush(self) -> av.Packet:
+    def _flush(self) -> av.Packet[Any]:
         packet = av.Packet()
         packet.stream = self._stream
         return packet

@@ -49,6 +49,7 @@ def compare_kind(
     both = Scorer(settings, networks, {}, engine)
     statistics = fit(both, training_cubes(places, BRANCHES, settings, drawn=False), compute.score_batch)
     clips = places.load_manifest().split("testing")
+    labels = [found for clip in clips if (found := clip.labels()) is not None]
     rows = []
     for branches in (("raw",), ("flow",), BRANCHES):
         etas = tuple(sorted({*(SWEEP if branches == BRANCHES else (0.0,)), settings.eta[0]}))
@@ -62,7 +63,7 @@ def compare_kind(
                 scores[eta].append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
             raw.close()
         for eta in etas:
-            metrics = evaluate_frames([clip.labels() for clip in clips], scores[eta])
+            metrics = evaluate_frames(labels, scores[eta])
             rows.append(
                 {
                     "kind": kind,

@@ -214,13 +214,14 @@ def _by_kind(
 
 def frame_labels(places: Places, clips: Sequence[Clip]) -> list[np.ndarray]:
     """The labels of each testing clip, bool (frames,). Raises VadError where one has none."""
-    labels = [clip.labels() for clip in clips]
-    if any(clip_labels is None for clip_labels in labels):
-        unlabelled = next(c.name for c, found in zip(clips, labels, strict=True) if found is None)
-        raise VadError(
-            f"data set {places.name}: testing clip {unlabelled} has no labels, so there is nothing to evaluate; "
-            f"its scores are in {places.scores}"
-        )
+    labels = []
+    for clip in clips:
+        if (found := clip.labels()) is None:
+            raise VadError(
+                f"data set {places.name}: testing clip {clip.name} has no labels, so there is nothing to evaluate; "
+                f"its scores are in {places.scores}"
+            )
+        labels.append(found)
     return labels
 
 

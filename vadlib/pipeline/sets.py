@@ -31,7 +31,7 @@ def training_cubes(places: Places, branches: tuple[Branch, ...], settings: Datas
     ]
     training = settings.training
     kept = [piece for piece in footage_pieces(places, settings) if not piece.held_out]
-    blocks = []
+    blocks: list[tuple[int, int, int]] = []
     for piece in kept:
         with closing(shards[piece.clip][0]) as shard:
             blocks += _blocks(piece, shard.read("frame"))

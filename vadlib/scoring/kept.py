@@ -12,7 +12,7 @@ from vadlib.scoring.calibration import LEVELS, Normal, Statistics
 from vadlib.scoring.evidence import EVIDENCE
 from vadlib.scoring.scorer import Calibration, value_of
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import CONFIGURATIONS, Branch, DatasetSettings
+from vadlib.settings import CONFIGURATIONS, Branch, DatasetSettings, EvidenceName
 
 
 def statistics_from(content: Any, branches: Iterable[Branch], path: Path, made_by: str) -> dict[Branch, Statistics]:
@@ -58,7 +58,8 @@ def check_calibrated(
 ) -> None:
     """Raises VadError where a calibration does not say what is normal of all that is scored with these etas."""
     ways = settings.configurations.values()
-    needed = sorted({value_of(name, how) for how in ways for name in (*settings.branches, *EVIDENCE)})
+    names: tuple[EvidenceName, ...] = (*settings.branches, *EVIDENCE)
+    needed = sorted({value_of(name, how) for how in ways for name in names})
     for eta in etas:
         for name in needed:
             if name not in calibration.normal.get(eta, {}):

@@ -139,7 +139,7 @@ def make_evidence(
 
     Raises VadError, naming the file they were kept in, where the arrays are not those of each kind.
     """
-    found = {}
+    found: dict[str, Evidence] = {}
     for name, make in EVIDENCE.items():
         own = None
         if arrays is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine
+from vadlib.settings import EvidenceName
 
 
 class Evidence(Protocol):
@@ -45,7 +46,7 @@ def _place(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     return Place(arrays)
 
 
-EVIDENCE: dict[str, Callable[[Engine, Mapping[str, np.ndarray] | None], Evidence]] = {
+EVIDENCE: dict[EvidenceName, Callable[[Engine, Mapping[str, np.ndarray] | None], Evidence]] = {
     "speed": _speed,
     "looks": _looks,
     "place": _place,

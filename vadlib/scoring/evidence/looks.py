@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ class Looks:
 
     def __init__(self, engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> None:
         self._engine = engine
+        self._network: Any  # an EfficientNet, of a package without types
         self._network, self._hash = feature_network(engine)
         self._parts = []
         if arrays is not None:
