@@ -1,6 +1,7 @@
 """What a library is expected to be: a face, packages that are declared, and no need of those that not everybody has."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -39,7 +40,8 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter, in a folder."""
-    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, env=environment)
 
 
 def names(requirements: list[str]) -> set[str]:
