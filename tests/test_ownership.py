@@ -217,6 +217,16 @@ def test_an_output_that_is_a_link_to_nothing_or_below_a_file():
     refused(score("normal/a.mp4", output="file"), before, "file: already there")
 
 
+@pytest.mark.parametrize("output", ["round", "round/model", "round/deep/model"])
+def test_an_output_whose_links_go_round_in_a_circle(output):
+    put("normal/a.mp4")
+    Path("round").symlink_to("back")
+    Path("back").symlink_to("round")
+    before = state()
+    for done in (train("normal", output), score("normal/a.mp4", output=output), score("normal", output=output)):
+        refused(done, before, f"{output}: ", "name another output" if output == "round" else "links that go round")
+
+
 def test_an_output_where_nothing_may_be_written(monkeypatch):
     put("normal/a.mp4", "closed/x")
     real = os.access
@@ -536,6 +546,7 @@ actions = st.lists(st.one_of(do_train, do_score, put_file, put_link), min_size=2
 @example([("symlink", "out", "in"), ("train", "in", "out", -1), ("score", "in", "out", -1)])
 @example([("hardlink", "out/annotated.mp4", "in/a.mp4"), ("score", "in/a.mp4", "out", -1)])
 @example([("symlink", "link", "out"), ("train", "in", "link", -1), ("train", "in", "link", -1)])
+@example([("symlink", "out", "out"), ("train", "in", "out/a", -1), ("score", "in", "out/a", -1)])
 def test_no_file_of_anybody_elses_is_lost_or_changed(todo):
     """Somebody's files and links, put anywhere at any time, and any commands on them, stopped anywhere or not."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

@@ -14,7 +14,7 @@ from vadlib.clips import Manifest, probe_footage, save_manifest
 from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.io.files import copy, read_json, sha256, write_json, write_text
-from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle
+from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle, without_links
 from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places
@@ -65,7 +65,7 @@ def train_on_footage(
     sources = [footage, *([] if yolo is None else [yolo])]
     for source in sources:
         check_apart(output, source)
-    output = output.resolve()
+    output = without_links(output)
     work = output.with_name(f"{output.name}.work")
     for source in sources:
         check_apart(work, source)

@@ -86,11 +86,19 @@ def check_apart(output: Path, source: Path, *, may_lie_in: bool = False) -> None
         raise VadError(f"{output}: a link to nothing; remove it, or name another output")
     if _same(output, source):
         raise VadError(f"{output}: is the input itself, {source}; name another output")
-    real, real_source = output.resolve(), source.resolve()
+    real, real_source = without_links(output), without_links(source)
     if any(_same(real, parent) for parent in real_source.parents):
         raise VadError(f"{output}: holds the input {source}; name a folder of its own as the output")
     if not may_lie_in and any(_same(real_source, parent) for parent in real.parents):
         raise VadError(f"{output}: lies in the input {source}; name an output beside it")
+
+
+def without_links(path: Path) -> Path:
+    """Where a path leads, absolute. Raises VadError where its links lead nowhere but round in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError up to Python 3.12, which from then on goes as far as it can
+        raise VadError(f"{path}: has links that go round in a circle; name another place") from None
 
 
 def note(path: Path, what: str) -> None:
@@ -241,7 +249,7 @@ def _same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
-        return one.resolve() == other.resolve()
+        return without_links(one) == without_links(other)
 
 
 # Ledgers
