@@ -57,6 +57,8 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     thresholds = load_calibration(places).thresholds
     draws = clip_draws(len(clips))
     floors = _columns_alone(labels, headline, "floor ", draws)
+    best_floor = max(floors, key=lambda row: row["micro"] or 0)
+    made_with = _made_with(places, settings.eta[0])
     counts = {
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
@@ -67,7 +69,6 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     for name in CONFIGURATIONS:
         scores = [table[name].to_numpy() for table in headline]
         summary, intervals = frame_summary(labels, scores, draws)
-        best_floor = max(floors, key=lambda row: row["micro"] or 0)
         summary["auroc"]["floor"], intervals["auroc.floor"] = best_floor["micro"], best_floor["interval"]
         summary["false_alarms"] = false_alarms(labels, scores, thresholds[name], [clip.fps for clip in clips])
         if places.regions.exists():
@@ -83,7 +84,7 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
             summary["evidence"] = [_listed(row) for row in _columns_alone(labels, headline, "_part", draws)]
         summary["eta"] = settings.eta[0]
         summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
-        summary["made_with"] = _made_with(places, settings.eta[0])
+        summary["made_with"] = made_with
         if name == "best":
             write_json(places.metrics / "summary.json", _shown(summary, intervals))
         _write_summary(_file(places, name), summary, intervals)

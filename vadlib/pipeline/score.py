@@ -85,9 +85,9 @@ def _tables_of_etas(
     about = {"made_with": json.dumps(made_with)}
     tables = made.with_name("tables")
     for eta in settings.eta:
-        for table, make in (("cubes", _cubes_of), ("frames", _frames_of)):
+        for table, make in (("cubes", _cubes_of), ("frames", partial(_frames_of, settings))):
             path = tables / places.scores_of(eta, table).relative_to(places.scores)
-            write_table(path, (make(made / f"{clip.key}.parquet", clip, eta, settings) for clip in clips), about)
+            write_table(path, (make(made / f"{clip.key}.parquet", clip, eta) for clip in clips), about)
     publish(tables, output)
 
 
@@ -115,16 +115,16 @@ def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Pat
     return {"clips": 1, "frames": clip.frames, "cubes": len(boxes)}
 
 
-def _cubes_of(part: Path, clip: Clip, eta: float, settings: DatasetSettings) -> pd.DataFrame:
+def _cubes_of(part: Path, clip: Clip, eta: float) -> pd.DataFrame:
     table = read_table(part, "the same command", eta=eta).drop(columns="eta")
     table.insert(0, "clip", clip.name)
     return table
 
 
-def _frames_of(part: Path, clip: Clip, eta: float, settings: DatasetSettings) -> pd.DataFrame:
+def _frames_of(settings: DatasetSettings, part: Path, clip: Clip, eta: float) -> pd.DataFrame:
     """A row for each frame: each configuration's score, and the largest of each floor's column and of each evidence's
     part, NaN without boxes."""
-    table = _cubes_of(part, clip, eta, settings)
+    table = _cubes_of(part, clip, eta)
     frame = table["frame"].to_numpy()
 
     def largest(column: str, top: int = 1) -> np.ndarray:
