@@ -50,6 +50,13 @@ def test_markup_in_names_is_escaped_in_html_and_in_json():
     assert html.count("<script") == 3
 
 
+def test_a_card_says_why_its_box_scored():
+    why = "It is as fast as 1 in 3,400 normal objects"
+    html = render(report(anomalies=[anomaly("01", 30, 5.0, reason=why), anomaly("02", 40, 7.0)]))
+    assert re.findall(r'<p class="reason">(.*?)</p>', html) == [f"{why}."]
+    assert EVIL[0] not in render(report(anomalies=[anomaly("01", 30, 5.0, reason=EVIL[0])]))
+
+
 def test_headline_figures_come_with_their_intervals():
     html = render(report())
     tiles = dict(re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", html, re.DOTALL))
@@ -57,6 +64,7 @@ def test_headline_figures_come_with_their_intervals():
     assert "95 % interval 84.5–95.3" in tiles["AUROC, micro"]
     assert "95 %" not in tiles["AUROC, macro"]
     assert "61.3 %" in tiles["AUROC of the untrained floor"]
+    assert "the best of what learns nothing" in tiles["AUROC of the untrained floor"]
     assert "RBDC" not in tiles
     assert "47.0 %" in render(report(metrics={**METRICS, "rbdc": 0.47}))
 

@@ -206,7 +206,9 @@ def _lead(report: Report, all_labelled: bool) -> str:
         parts = [f"{clips}, {frames:,} frames, without labels."]
     if report.metrics:
         parts.append("Protocol: micro, the frames of all clips pooled.")
-    parts.append("Scores are raw: no smoothing over time, no normalisation by clip.")
+    parts.append(
+        "Frame scores are raw: no smoothing over time, no normalisation by clip; objects' are means along tracks."
+    )
     if report.eta is not None:
         perturbed = f"Cubes were perturbed by eta = {report.eta:g} before scoring."
         parts.append(perturbed if report.eta else "Cubes were not perturbed.")
@@ -259,7 +261,7 @@ def _metric_tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _floor_note(metrics: Mapping[str, Any]) -> str:
-    return "; ".join(filter(None, ("largest mean flow in a box", _interval(metrics, "auroc", "floor"))))
+    return "; ".join(filter(None, ("the best of what learns nothing", _interval(metrics, "auroc", "floor"))))
 
 
 def _interval(metrics: Mapping[str, Any], *keys: str) -> str:
@@ -344,6 +346,7 @@ def _card(anomaly: Anomaly, clip: ReportClip, threshold: float | None) -> dict[s
         "time": _clock(clip.time(anomaly.frame)),
         "score": _score(anomaly.score),
         "badges": badges,
+        "reason": anomaly.reason,
         "picture": data_uri(anomaly.picture, "jpg"),
         "width": width,
         "height": height,
