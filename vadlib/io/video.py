@@ -288,7 +288,7 @@ class _Reading:
                 "since the file stores none that rise"
             )
 
-    def _stored(self, item: av.Packet[Any] | VideoFrame) -> float | None:
+    def _stored(self, item: "av.Packet[Any] | VideoFrame") -> float | None:
         base = item.time_base or self._stream.time_base
         if item.pts is None or base is None or self._kind in _NO_CLOCK:
             return None
@@ -314,7 +314,7 @@ class _Reading:
     def _lose(self, frames: int) -> None:
         self._losses.lose("damage", self._first, REPLACE, frames, frames * self._clock.step)
 
-    def _packets(self) -> Iterator[av.Packet[Any]]:
+    def _packets(self) -> Iterator["av.Packet[Any]"]:
         """The stream's packets, as many as can be had, and one that has the decoder give what it holds back."""
         ended = 0  # of the packet before: where its bytes end
         errors = 0
@@ -352,7 +352,7 @@ class _Reading:
                     self._doubt = 64
                 yield packet
 
-    def _flush(self) -> av.Packet[Any]:
+    def _flush(self) -> "av.Packet[Any]":
         packet = av.Packet()
         packet.stream = self._stream
         return packet
