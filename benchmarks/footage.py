@@ -29,11 +29,11 @@ from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
-from vadlib.scoring.calibration import Statistics, fit_normal
+from vadlib.scoring.calibration import Calibration, Statistics, fit_normal
 from vadlib.scoring.evidence import SAMPLE
 from vadlib.scoring.evidence.looks import FEATURES, feature_network
 from vadlib.scoring.evidence.place import places as places_of
-from vadlib.scoring.scorer import Calibration, Scorer, make_evidence, value_names
+from vadlib.scoring.scorer import Scorer, make_evidence, value_names
 from vadlib.settings import (
     BRANCHES,
     Branch,

@@ -23,9 +23,9 @@ from tests.projects import (
     until,
     write_boxes,
 )
-from vadlib.clips import load_manifest
 from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
+from vadlib.manifest import load_manifest
 from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings

@@ -18,7 +18,7 @@ from tests import layouts, videos
 from tests.conftest import ROOT
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
 from vadlib.cli.main import app
-from vadlib.clips import load_manifest, read_frames
+from vadlib.clips import read_frames
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import evaluate_frames
 from vadlib.footage import train as module
@@ -26,6 +26,7 @@ from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.score import score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.footage.train import train_on_footage
+from vadlib.manifest import load_manifest
 from vadlib.scoring.model_folder import read_package
 from vadlib.settings import OWN_FOOTAGE, load_group
 

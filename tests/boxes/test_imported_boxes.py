@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vadlib.boxes.registry import make_detector
-from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 from vadlib.settings import ImportedBoxesSettings
 
 CLIPS = [

@@ -11,8 +11,8 @@ import torch
 
 from vadlib.boxes import yolo
 from vadlib.boxes.registry import make_detector
-from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 from vadlib.settings import RuleSettings, YoloSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 360, 240)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vadlib.boxes.table import APPEARANCE, MOTION, Boxes, DetectFrames
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 from vadlib.settings import MotionBoxSettings, MotionDetectorSettings
 
 MAX_ASPECT = 10  # a motion box's sides are less than this many times each other (VEC)

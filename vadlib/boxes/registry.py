@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from vadlib.boxes import imported, motion, torchvision_detector, yolo
 from vadlib.boxes.table import DetectFrames
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 from vadlib.settings import DetectorSettings
 
 

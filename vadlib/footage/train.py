@@ -10,15 +10,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vadlib.clips import Manifest, probe_footage, save_manifest
+from vadlib.clips import probe_footage
 from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.io.files import copy, read_json, sha256, write_json, write_text
 from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle
+from vadlib.manifest import Manifest, save_manifest
 from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.scorers import load_calibration
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
