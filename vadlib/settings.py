@@ -337,7 +337,7 @@ class ScoreSettings(Settings):
     w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
     w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
     track_before: int = setting(
-        16, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
+        8, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
     )
     track_after: int = setting(0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000)
     top: int = setting(1, "a frame's score is the mean of its so many highest objects", source="paper eq. (3)", ge=1)

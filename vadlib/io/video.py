@@ -314,7 +314,7 @@ class _Reading:
     def _lose(self, frames: int) -> None:
         self._losses.lose("damage", self._first, REPLACE, frames, frames * self._clock.step)
 
-    def _packets(self) -> Iterator["av.Packet[Any]"]:
+    def _packets(self) -> "Iterator[av.Packet[Any]]":
         """The stream's packets, as many as can be had, and one that has the decoder give what it holds back."""
         ended = 0  # of the packet before: where its bytes end
         errors = 0
