@@ -16,13 +16,13 @@ from benchmarks.literal import perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
 from benchmarks.networks import literal_networks, networks
 from vadlib.boxes.detect import detect_clip
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
 from vadlib.cubes.shards import ShardWriter
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.flow.fields import flow_of_clip
-from vadlib.flow.registry import make_estimator
+from vadlib.flow.kinds.registry import make_estimator
 from vadlib.footage.stream import FootageScorer, score_frames
 from vadlib.pipeline.build import boxes_of_frames
 from vadlib.pipeline.detect import detect_boxes

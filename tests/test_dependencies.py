@@ -158,8 +158,13 @@ def test_what_is_neutral_exists_and_no_stage_lists_it():
 
 
 def test_imports_within_functions_count_and_so_do_those_of_what_is_imported():
-    found = closure("def make():\n    from vadlib.boxes import registry\n")
-    assert found >= {"vadlib/boxes/yolo.py", "vadlib/boxes/imported.py", "vadlib/io/npy.py", "vadlib/manifest.py"}
+    found = closure("def make():\n    from vadlib.boxes.kinds import registry\n")
+    assert found >= {
+        "vadlib/boxes/kinds/yolo.py",
+        "vadlib/boxes/kinds/imported.py",
+        "vadlib/io/npy.py",
+        "vadlib/manifest.py",
+    }
     assert not [file for file in found if file.startswith(("vadlib/flow", "vadlib/pipeline")) or is_neutral(file)]
 
 
@@ -200,7 +205,7 @@ def test_unfinished_work_is_given_up_for_an_edit_of_what_it_depends_on_and_for_n
 
     train, detect = digests(copy)
     assert edit("vadlib/report/page.py") == edit("vadlib/fetch.py") == edit("vadlib/cli/main.py") == [train, detect]
-    assert edit("vadlib/boxes/yolo.py")[0] == train
+    assert edit("vadlib/boxes/kinds/yolo.py")[0] == train
     other = digests(copy)
     assert other[1] != detect
     assert edit("vadlib/training.py")[0] != train

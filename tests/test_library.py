@@ -1,6 +1,7 @@
 """What a library is expected to be: a face, packages that are declared, and no need of those that not everybody has."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -39,7 +40,8 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter, in a folder."""
-    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, env=environment)
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -127,7 +129,7 @@ def test_a_yolo_without_its_package_is_one_line(tmp_path):
     (tmp_path / "yolo11n.pt").write_bytes(b"x")
     script = f"""{HOOK}
 from pathlib import Path
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.errors import VadError
 from vadlib.settings import YoloSettings
 try:

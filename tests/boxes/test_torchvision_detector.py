@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision import models
 
-from vadlib.boxes.registry import make_detector
-from vadlib.boxes.torchvision_detector import _coco_ids
+from vadlib.boxes.kinds.registry import make_detector
+from vadlib.boxes.kinds.torchvision_detector import _coco_ids
 from vadlib.errors import VadError
 from vadlib.manifest import Clip
 from vadlib.settings import RuleSettings, TorchvisionDetectorSettings

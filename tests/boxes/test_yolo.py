@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from vadlib.boxes import yolo
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds import yolo
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.errors import VadError
 from vadlib.manifest import Clip
 from vadlib.settings import RuleSettings, YoloSettings

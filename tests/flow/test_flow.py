@@ -8,7 +8,7 @@ import pytest
 
 from vadlib.errors import VadError
 from vadlib.flow.fields import flow_of_clip, resize_flow
-from vadlib.flow.registry import make_estimator
+from vadlib.flow.kinds.registry import make_estimator
 from vadlib.manifest import Clip
 from vadlib.settings import DisSettings
 

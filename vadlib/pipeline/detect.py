@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vadlib.boxes.detect import detect_clip
-from vadlib.boxes.registry import make_detector, weights_file
+from vadlib.boxes.kinds.registry import make_detector, weights_file
 from vadlib.boxes.table import DetectFrames, box_table
 from vadlib.clips import read_frames
 from vadlib.io.tables import read_parts, write_table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vadlib.clips import read_frames
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
-from vadlib.flow.registry import make_estimator, weights_file
+from vadlib.flow.kinds.registry import make_estimator, weights_file
 from vadlib.flow.storage import FlowWriter
 from vadlib.io.weights import record
 from vadlib.manifest import Clip

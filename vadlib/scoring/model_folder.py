@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import ValidationError
 from torch import nn
 
-from vadlib.boxes import registry as detectors
+from vadlib.boxes.kinds import registry as detectors
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.flow import registry as flows
+from vadlib.flow.kinds import registry as flows
 from vadlib.io.arrays import load_arrays
 from vadlib.io.files import copy, read_json, write_json
 from vadlib.models.checkpoint import load_model
