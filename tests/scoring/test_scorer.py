@@ -11,7 +11,7 @@ from vadlib.engine.engine import Engine
 from vadlib.footage.stream import ScoredFrame
 from vadlib.models.state import State
 from vadlib.pipeline import fit_scores
-from vadlib.pipeline.fit_scores import fit
+from vadlib.pipeline.fitting import fit
 from vadlib.scoring.calibration import Calibration, Statistics, fit_normal, surprise, value_of
 from vadlib.scoring.evidence.place import Place
 from vadlib.scoring.evidence.speed import Speed
