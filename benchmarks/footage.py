@@ -16,24 +16,24 @@ from benchmarks.literal import perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
 from benchmarks.networks import literal_networks, networks
 from vadlib.boxes.detect import detect_clip
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
 from vadlib.cubes.shards import ShardWriter
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.flow.fields import flow_of_clip
-from vadlib.flow.registry import make_estimator
+from vadlib.flow.kinds.registry import make_estimator
 from vadlib.footage.stream import FootageScorer, score_frames
 from vadlib.pipeline.build import boxes_of_frames
 from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
-from vadlib.scoring.calibration import Statistics, fit_normal
+from vadlib.scoring.calibration import Calibration, Statistics, fit_normal
 from vadlib.scoring.evidence import SAMPLE
 from vadlib.scoring.evidence.looks import FEATURES, feature_network
 from vadlib.scoring.evidence.place import places as places_of
-from vadlib.scoring.scorer import Calibration, Scorer, make_evidence, value_names
+from vadlib.scoring.scorer import Scorer, make_evidence, value_names
 from vadlib.settings import (
     BRANCHES,
     Branch,

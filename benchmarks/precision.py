@@ -26,7 +26,7 @@ from vadlib.engine.engine import make_engine, multiplies_bf16
 from vadlib.evaluation.frames import micro_auroc, rank_empty_frames_last
 from vadlib.io.progress import progress
 from vadlib.models.registry import build_model
-from vadlib.pipeline.fit_scores import fit
+from vadlib.pipeline.fitting import fit
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import open_shard, training_cubes
 from vadlib.scoring.frames import frame_scores

@@ -18,8 +18,8 @@ from vadlib.engine.engine import Engine
 from vadlib.evaluation.frames import macro_auroc, micro_auroc, rank_empty_frames_last
 from vadlib.io.files import read_json
 from vadlib.io.tables import read_table
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.places import BOX, Places
-from vadlib.pipeline.scorers import load_calibration
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.kept import statistics_from
 from vadlib.scoring.scorer import Scorer, score_clip

@@ -28,13 +28,14 @@ from sklearn.metrics import roc_curve
 from vadlib.boxes.motion import blurred_grey
 from vadlib.boxes.table import MOTION
 from vadlib.cli.commands import run
-from vadlib.clips import Clip, read_frames
+from vadlib.clips import read_frames
 from vadlib.cubes.cut import window
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last
 from vadlib.flow.storage import open_flow
 from vadlib.io.files import missing, read_json
 from vadlib.io.tables import read_table
+from vadlib.manifest import Clip
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import scoring_networks
 from vadlib.pipeline.sets import open_shard, training_cubes

@@ -10,18 +10,9 @@ from PIL import Image
 
 from tests import videos
 from tests.layouts import draw, write_images, write_video
-from vadlib.clips import (
-    Clip,
-    Manifest,
-    claimed_length,
-    load_manifest,
-    probe_clip,
-    probe_footage,
-    read_footage,
-    read_frames,
-    save_manifest,
-)
+from vadlib.clips import claimed_length, probe_clip, probe_footage, read_footage, read_frames
 from vadlib.errors import FootageError, Losses, VadError
+from vadlib.manifest import Clip, Manifest, load_manifest, save_manifest
 
 FRAMES = draw().frames["testing/01"]  # (12, 32, 48, 3)
 

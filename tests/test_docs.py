@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tests.conftest import ROOT
 from vadlib.cli.main import app
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:python (?:stages|scripts)/\w+\.py|vad [a-z][a-z-]+)\b.*")

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from tests import layouts
 from tests.projects import changed, run_stages, settings, write_boxes, write_params
 from vadlib.cli.main import app
-from vadlib.clips import load_manifest
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import micro_auroc
+from vadlib.manifest import load_manifest
 from vadlib.pipeline.evaluate import evaluate_external, print_summaries, read_scores
 from vadlib.pipeline.places import Places
 

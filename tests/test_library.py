@@ -129,7 +129,7 @@ def test_a_yolo_without_its_package_is_one_line(tmp_path):
     (tmp_path / "yolo11n.pt").write_bytes(b"x")
     script = f"""{HOOK}
 from pathlib import Path
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.errors import VadError
 from vadlib.settings import YoloSettings
 try:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io import ownership
 from vadlib.io.files import write_text
 from vadlib.io.ownership import publish
 from vadlib.io.progress import progress
+from vadlib.manifest import Clip
 from vadlib.pipeline import mapping
 from vadlib.pipeline.mapping import fingerprint, map_clips, scratch_folder
 from vadlib.settings import CubeSettings, DisSettings

@@ -24,13 +24,13 @@ from tests.projects import STAGES, changed, run_stages, write_boxes, write_param
 from tests.test_checkpoint import authors_layout
 from vadlib import footage
 from vadlib.cli.main import app
-from vadlib.clips import Clip, Manifest, save_manifest
 from vadlib.errors import FootageError, VadError
 from vadlib.footage import find, stream
 from vadlib.footage import score as scoring
 from vadlib.footage import train as training
 from vadlib.footage.stream import ScoredFrame
 from vadlib.io.files import write_json, write_text
+from vadlib.manifest import Clip, Manifest, save_manifest
 from vadlib.pipeline import package
 from vadlib.pipeline.mapping import map_clips, scratch_folder
 from vadlib.scoring import model_folder

@@ -23,10 +23,10 @@ from tests.projects import (
     until,
     write_boxes,
 )
-from vadlib.clips import load_manifest
 from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
-from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, score, train
+from vadlib.manifest import load_manifest
+from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, networks, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings
 
@@ -512,7 +512,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, mo
     often = settings(training={"epochs": 1, "checkpoint_seconds": 1e-9})
     run_stages(often, [f"train_{branch}"])
     whole = artefacts(copied)
-    real, kept = train.save_state, []
+    real, kept = networks.save_state, []
 
     def killed(path, state):
         real(path, state)
@@ -522,11 +522,11 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, mo
 
     Path(f"work/mini/model/{branch}.safetensors").unlink()
     with monkeypatch.context() as context:
-        context.setattr(train, "save_state", killed)
+        context.setattr(networks, "save_state", killed)
         with pytest.raises(Killed):
             run_stages(often, [f"train_{branch}"])
     assert not Path(f"work/mini/model/{branch}.safetensors").exists()
-    monkeypatch.setattr(train, "save_state", lambda path, state: kept.append(state["step"]))
+    monkeypatch.setattr(networks, "save_state", lambda path, state: kept.append(state["step"]))
     run_stages(often, [f"train_{branch}"])
     assert kept == [1, 2, 3]  # of three steps the third alone was left
     assert artefacts(copied) == whole == artefacts(finished)  # how often is no part of the result
@@ -542,7 +542,7 @@ def test_the_live_curve_is_the_curve_that_is_left_and_a_killed_training_goes_on_
     assert list(shown) == ["step", "loss"]  # no time stamps
     assert shown["step"].tolist() == left["step"].tolist()
     np.testing.assert_allclose(shown["loss"], left["loss"], rtol=1e-5)
-    real = train.save_state
+    real = networks.save_state
 
     def killed(path, state):
         if state["step"] == 6:  # two steps shown after the last checkpoint
@@ -551,7 +551,7 @@ def test_the_live_curve_is_the_curve_that_is_left_and_a_killed_training_goes_on_
             real(path, state)
 
     with monkeypatch.context() as context:
-        context.setattr(train, "save_state", killed)
+        context.setattr(networks, "save_state", killed)
         with pytest.raises(Killed):
             train.train_model(places, "raw", often, COMPUTE, live=live)
     assert len(pd.read_csv(live / "plots/metrics/loss.tsv", sep="\t")) == 6
@@ -562,7 +562,7 @@ def test_the_live_curve_is_the_curve_that_is_left_and_a_killed_training_goes_on_
 
 def test_the_live_curve_of_a_long_training_has_a_thousand_points_at_most(tmp_path):
     losses = [float(step) for step in range(1, 2503)]
-    with train._live_curve(tmp_path, 2502, losses[:10]) as add:
+    with networks.live_curve(tmp_path, 2502, losses[:10]) as add:
         for step in range(11, 2503):
             add(losses[:step])
     shown = pd.read_csv(tmp_path / "plots/metrics/loss.tsv", sep="\t")
@@ -582,7 +582,7 @@ def test_a_training_whose_model_cannot_be_saved_is_not_lost(copied, finished, mo
         with pytest.raises(Killed):
             run_stages(often, ["train_raw"])
     steps = []
-    monkeypatch.setattr(train, "save_state", lambda path, state: steps.append(state["step"]))
+    monkeypatch.setattr(networks, "save_state", lambda path, state: steps.append(state["step"]))
     run_stages(often, ["train_raw"])
     assert steps == []  # all three steps had been kept
     assert artefacts(copied) == artefacts(finished)

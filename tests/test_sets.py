@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vadlib.clips import Clip, Manifest, save_manifest
 from vadlib.cubes.shards import ShardWriter
+from vadlib.manifest import Clip, Manifest, save_manifest
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import footage_pieces, piece_cubes, training_cubes
 from vadlib.settings import BRANCHES, CubeSettings, DatasetSettings, TrainingSettings

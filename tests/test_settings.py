@@ -8,10 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
-from vadlib.boxes import registry as detectors
+from vadlib.boxes.kinds import registry as detectors
 from vadlib.datasets import registry as layouts
 from vadlib.errors import VadError
-from vadlib.flow import registry as flows
+from vadlib.flow.kinds import registry as flows
 from vadlib.models import registry as models
 from vadlib.settings import (
     OWN_FOOTAGE,

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from tests.projects import COMPUTE, make_packaged, until
-from vadlib.clips import Clip, read_footage
+from vadlib.clips import read_footage
 from vadlib.footage import stream as streaming
 from vadlib.footage.stream import copies_of, make_scorer, score_frames
+from vadlib.manifest import Clip
 from vadlib.scoring.model_folder import read_package
 
 SMALL_BATCHES = COMPUTE.model_copy(update={"score_batch": 5})

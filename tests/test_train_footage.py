@@ -18,7 +18,7 @@ from tests import layouts, videos
 from tests.conftest import ROOT
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
 from vadlib.cli.main import app
-from vadlib.clips import load_manifest, read_frames
+from vadlib.clips import read_frames
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import evaluate_frames
 from vadlib.footage import train as module
@@ -26,6 +26,7 @@ from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.score import score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.footage.train import train_on_footage
+from vadlib.manifest import load_manifest
 from vadlib.scoring.model_folder import read_package
 from vadlib.settings import OWN_FOOTAGE, load_group
 
@@ -155,7 +156,7 @@ def test_a_killed_training_goes_on_with_the_stage_it_was_in(footage, tmp_path, m
 
 def test_changed_footage_is_learned_anew(footage, tmp_path, monkeypatch):
     stages = list(module._STAGES)
-    monkeypatch.setattr(module, "_STAGES", [*stages[:2], ("stop", stages[0][1], _stop)])
+    monkeypatch.setattr(module, "_STAGES", [*stages[:2], ("flow", stages[0][1], _stop)])
     with pytest.raises(KeyboardInterrupt):
         train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE)
     (footage / "02.mp4").rename(footage / "03.mp4")
@@ -173,7 +174,7 @@ def _stop(*_) -> None:
 def test_a_yolo_of_the_users_becomes_part_of_the_model_folder(footage, tmp_path, monkeypatch):
     weights = tmp_path / "mine.pt"
     weights.write_bytes(b"weights")
-    monkeypatch.setattr(module, "_STAGES", [("stop", lambda s: [], _stop)])
+    monkeypatch.setattr(module, "_STAGES", [("detect", lambda s: [], _stop)])
     with pytest.raises(KeyboardInterrupt):
         train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE, yolo=weights)
     assert (tmp_path / "model.work/weights/detector/mine.pt").read_bytes() == b"weights"
@@ -240,7 +241,7 @@ def nested(folder: Path) -> Path:
 
 def stopping(monkeypatch) -> None:
     """Have `vad train` stop once the footage is indexed."""
-    monkeypatch.setattr(module, "_STAGES", [*module._STAGES[:1], ("stop", lambda s: [], _stop)])
+    monkeypatch.setattr(module, "_STAGES", [*module._STAGES[:1], ("detect", lambda s: [], _stop)])
 
 
 def test_what_cannot_be_read_is_left_out_and_named_again_when_a_run_goes_on(tmp_path, monkeypatch, capsys):

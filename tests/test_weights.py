@@ -12,7 +12,7 @@ import torch
 
 from tests.layouts import write_images
 from tests.projects import MOTION, run_stages, settings
-from vadlib.boxes import yolo
+from vadlib.boxes.kinds import yolo
 from vadlib.io.weights import record
 from vadlib.pipeline import detect
 

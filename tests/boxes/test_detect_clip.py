@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vadlib.boxes.detect import detect_clip
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.boxes.table import APPEARANCE, BOX_COLUMNS, Boxes, box_table
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 from vadlib.settings import ImportedBoxesSettings, MotionBoxSettings, MotionDetectorSettings, YoloSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 9, 100, 60)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vadlib.boxes.registry import make_detector
-from vadlib.clips import Clip
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 from vadlib.settings import ImportedBoxesSettings
 
 CLIPS = [

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torchvision import models
 
-from vadlib.boxes.registry import make_detector
-from vadlib.boxes.torchvision_detector import _coco_ids
-from vadlib.clips import Clip
+from vadlib.boxes.kinds.registry import make_detector
+from vadlib.boxes.kinds.torchvision_detector import _coco_ids
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 from vadlib.settings import RuleSettings, TorchvisionDetectorSettings
 
 NAME = "ssdlite320_mobilenet_v3_large"  # the smallest of them

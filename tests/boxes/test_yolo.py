@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from vadlib.boxes import yolo
-from vadlib.boxes.registry import make_detector
-from vadlib.clips import Clip
+from vadlib.boxes.kinds import yolo
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 from vadlib.settings import RuleSettings, YoloSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 360, 240)

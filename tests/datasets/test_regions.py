@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from tests.layouts import write_avenue, write_frames_folders, write_shanghaitech, write_ucsd
-from vadlib.clips import Clip
 from vadlib.datasets.regions import read_regions, regions_of_masks
 from vadlib.datasets.registry import index_dataset, index_regions
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 from vadlib.settings import FolderSourceSettings
 
 CLIP = Clip("01", "testing", "data/x/01.mp4", 6, 40, 20, anomalous=((1, 4),))

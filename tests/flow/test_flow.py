@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.flow.fields import flow_of_clip, resize_flow
-from vadlib.flow.registry import make_estimator
+from vadlib.flow.kinds.registry import make_estimator
+from vadlib.manifest import Clip
 from vadlib.settings import DisSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 160, 128)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torchvision import models
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
-from vadlib.flow import raft
 from vadlib.flow.fields import flow_of_clip
-from vadlib.flow.registry import make_estimator
+from vadlib.flow.kinds import raft
+from vadlib.flow.kinds.registry import make_estimator
+from vadlib.manifest import Clip
 from vadlib.settings import RaftSettings
 
 CLIP = Clip("01", "testing", "data/x/testing/frames/01", 4, 160, 136)

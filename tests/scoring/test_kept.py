@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from vadlib.errors import VadError
-from vadlib.scoring.calibration import Statistics, fit_normal
+from vadlib.scoring.calibration import Calibration, Statistics, fit_normal
 from vadlib.scoring.kept import calibration_from, calibration_json, check_calibrated, statistics_from
-from vadlib.scoring.scorer import Calibration
 from vadlib.scoring.thresholds import set_threshold
 from vadlib.settings import DatasetSettings, ScoreSettings
 

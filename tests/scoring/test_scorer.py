@@ -11,12 +11,12 @@ from vadlib.engine.engine import Engine
 from vadlib.footage.stream import ScoredFrame
 from vadlib.models.state import State
 from vadlib.pipeline import fit_scores
-from vadlib.pipeline.fit_scores import fit
-from vadlib.scoring.calibration import Statistics, fit_normal, surprise
+from vadlib.pipeline.fitting import fit
+from vadlib.scoring.calibration import Calibration, Statistics, fit_normal, surprise, value_of
 from vadlib.scoring.evidence.place import Place
 from vadlib.scoring.evidence.speed import Speed
 from vadlib.scoring.perturbation import perturbed_errors
-from vadlib.scoring.scorer import Calibration, Scorer, value_names, value_of
+from vadlib.scoring.scorer import Scorer, value_names
 from vadlib.settings import PAPER, CubeSettings, DatasetSettings, ScoreSettings, StateSettings
 
 ENGINE = Engine(torch.device("cpu"), torch.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from vadlib.boxes.motion import blurred_grey, motion_boxes
 from vadlib.boxes.rules import apply_rules, in_frame
 from vadlib.boxes.table import Boxes, DetectFrames
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 from vadlib.settings import DetectorSettings, MotionBoxSettings
 
 

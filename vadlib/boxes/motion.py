@@ -1,28 +1,12 @@
-"""Boxes of what moves and was not detected (paper III-A: motion; the rule is VEC's). Kind `motion` has no others."""
-
-from collections.abc import Sequence
-from pathlib import Path
+"""Boxes of what moves and was not detected (paper III-A: motion; the rule is VEC's)."""
 
 import cv2
 import numpy as np
 
-from vadlib.boxes.table import APPEARANCE, MOTION, Boxes, DetectFrames
-from vadlib.clips import Clip
-from vadlib.settings import MotionBoxSettings, MotionDetectorSettings
+from vadlib.boxes.table import MOTION, Boxes
+from vadlib.settings import MotionBoxSettings
 
 MAX_ASPECT = 10  # a motion box's sides are less than this many times each other (VEC)
-
-
-def make_detector(
-    settings: MotionDetectorSettings, weights_folder: Path, data_folder: Path, clips: Sequence[Clip], device: str
-) -> DetectFrames:
-    """A detector that finds nothing: every box is a motion box."""
-    return lambda clip, first, frames: [Boxes.of([], APPEARANCE) for _ in frames]
-
-
-def weights_file(settings: MotionDetectorSettings, weights_folder: Path) -> None:
-    """It has no weights."""
-    return None
 
 
 def blurred_grey(frame: np.ndarray, settings: MotionBoxSettings) -> np.ndarray:

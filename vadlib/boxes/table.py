@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 
 APPEARANCE, MOTION, IMPORTED = "appearance", "motion", "imported"  # where a box comes from
 

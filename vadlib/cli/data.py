@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from vadlib.clips import Manifest
 from vadlib.datasets.registry import index_clips
 from vadlib.errors import VadError
+from vadlib.manifest import Manifest
 from vadlib.settings import SPLITS, SourceSettings
 
 

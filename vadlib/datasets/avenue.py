@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.datasets.labels import labelled_by_masks
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
 from vadlib.io.matlab import read_cells
+from vadlib.manifest import Clip
 
 LAYOUT = (
     "training_videos/01.avi, testing_videos/01.avi (from Avenue_Dataset.zip), "

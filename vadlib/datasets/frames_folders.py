@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.datasets.labels import check_order, labelled, labelled_ranges
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
 from vadlib.io.matlab import read_cells
 from vadlib.io.npy import is_object_array, read_array, read_object_array
+from vadlib.manifest import Clip
 
 LAYOUT = (
     "training/frames/<clip>/<number>.jpg, testing/frames/<clip>/<number>.jpg, and one of: "

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.names import natural_key
+from vadlib.manifest import Clip
 
 Spans = tuple[tuple[int, int], ...]
 

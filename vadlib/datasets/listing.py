@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vadlib.clips import Clip, is_clip, probe_clip
+from vadlib.clips import is_clip, probe_clip
 from vadlib.errors import VadError
 from vadlib.io.names import natural_key
+from vadlib.manifest import Clip
 
 
 def clip_paths(folder: Path, layout: str) -> list[Path]:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 
 COLUMNS = ("clip", "frame", "track", "x1", "y1", "x2", "y2")
 """Of `regions.csv` and of the tables here: xyxy in source pixels, x2 and y2 just outside; frames from 0."""

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import pandas as pd
 
-from vadlib.clips import Clip, Manifest
 from vadlib.datasets import avenue, frames_folders, shanghaitech, ucsd, videos
 from vadlib.datasets.regions import no_regions, read_regions, regions_of_masks
 from vadlib.errors import VadError
+from vadlib.manifest import Clip, Manifest
 from vadlib.settings import SPLITS, SourceSettings
 
 

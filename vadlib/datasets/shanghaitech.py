@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.datasets.frames_folders import labelled_by_arrays
 from vadlib.datasets.labels import labelled_by_masks
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 
 LAYOUT = (
     "training/videos/01_001.avi, testing/frames/01_0014/000.jpg, "

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip, probe_clip, read_frames
+from vadlib.clips import probe_clip, read_frames
 from vadlib.datasets.labels import labelled_by_masks, labelled_ranges
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 
 LAYOUT = (
     "Train/Train001/001.tif, Test/Test001/001.tif, Test/UCSDped2.m, Test/Test001_gt/*.bmp: "

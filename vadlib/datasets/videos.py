@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from vadlib.clips import Clip
 from vadlib.datasets.labels import labelled_ranges
 from vadlib.datasets.listing import clip_paths, probe_all
 from vadlib.errors import VadError
+from vadlib.manifest import Clip
 
 LAYOUT = (
     "training/<clip>.mp4, testing/<clip>.mp4 (or folders of numbered images), and, where there are labels, labels.csv "

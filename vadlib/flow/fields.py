@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import cv2
 import numpy as np
 
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 
 # A clip and its n frames, (H, W, 3) uint8 RGB, to the n - 1 fields between them, (H, W, 2) float32: (u, v)
 # to the right and down, pixels per frame.

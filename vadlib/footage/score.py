@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.csv import ConvertOptions, open_csv
 
-from vadlib.clips import Clip, has_images, read_footage
+from vadlib.clips import has_images, read_footage
 from vadlib.errors import FootageError, Losses, VadError, printable
 from vadlib.footage.annotate import AnnotatedVideo
 from vadlib.footage.find import RESULTS, Footage
@@ -19,6 +19,7 @@ from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
 from vadlib.io.ownership import begin, check, check_apart, discard, is_made, own, remove_empty, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
+from vadlib.manifest import Clip
 from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import TopMoments, inspect_cubes
 from vadlib.report.page import write_report

@@ -13,14 +13,14 @@ from typing import TypeVar
 import numpy as np
 
 from vadlib.boxes.detect import detect_clip
-from vadlib.boxes.registry import make_detector
+from vadlib.boxes.kinds.registry import make_detector
 from vadlib.boxes.table import DetectFrames
-from vadlib.clips import Clip
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
 from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
-from vadlib.flow.registry import make_estimator
+from vadlib.flow.kinds.registry import make_estimator
+from vadlib.manifest import Clip
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.model_folder import Package, for_new_footage
 from vadlib.scoring.scorer import Scorer

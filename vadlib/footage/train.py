@@ -4,21 +4,19 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from vadlib.clips import Manifest, probe_footage, save_manifest
-from vadlib.errors import FootageError, Losses, VadError
+from vadlib.errors import VadError
+from vadlib.footage import index
 from vadlib.footage.find import LeftOut, find_footage
-from vadlib.io.files import copy, read_json, sha256, write_json, write_text
+from vadlib.footage.index import index_footage, left_out_of
+from vadlib.io.files import copy, read_json, sha256, write_text
 from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle, without_links
 from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.scorers import load_calibration
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
@@ -74,13 +72,15 @@ def train_on_footage(
         output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics", "vad train"
     )  # fmt: skip
     own(work)
-    mark = fingerprint(__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo))
+    mark = fingerprint(
+        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo)
+    )
     if yolo is not None:
         remove_own(places.weights / yolo.name)  # other files of a folder
         copy(yolo, places.weights / yolo.name)
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
-        mark = fingerprint(__name__, mark, *groups(settings))
+        mark = fingerprint(_CODE[name], mark, *groups(settings))
         done = work / "done" / name
         if not (done.is_file() and done.read_text(encoding="ascii") == mark):
             discard(done)
@@ -89,7 +89,7 @@ def train_on_footage(
             settle(*set(work.glob("weights/*/*")) - before)  # were fetched
             write_text(done, mark)
         if name == "prepare":
-            left_out.again(LeftOut(**read_json(_left_out(places), "the same command")))
+            left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
@@ -117,29 +117,6 @@ def too_short(threshold: Threshold) -> str:
 LAYOUT = "normal footage: videos, or folders of images, one for each clip, in folders of any depth"
 
 
-def index_footage(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> None:
-    """What `prepare` does for a data set: here every clip is normal and for training, and bad ones are left out."""
-    left_out, clips = LeftOut(quiet=True), []
-    for footage in tqdm(list(find_footage([places.data], left_out)), desc="index", unit="clip", disable=None):
-        losses = Losses()
-        try:
-            clips.append(probe_footage(footage.source, footage.name, "training", losses))
-        except FootageError as error:
-            left_out.clip(str(error))
-            continue
-        losses.notes.clear()  # of times, which nothing here goes by
-        left_out.of_clip(losses)
-    if not clips:
-        raise VadError("; ".join([f"{places.data}: none of the footage can be read", *left_out.lines]))
-    save_manifest(Manifest(places.name, "videos", tuple(clips)), places.manifest)
-    write_json(_left_out(places), asdict(left_out))
-
-
-def _left_out(places: Places) -> Path:
-    """Where a run that goes on finds what the one before left out."""
-    return places.prepared / "left_out.json"
-
-
 Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 # In the order of dvc.yaml: the name, the settings that it depends on beside those of all before it, the function.
 _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
@@ -157,3 +134,15 @@ _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
         calibrate.calibrate,
     ),
 ]
+# The module whose code decides, with the settings, whether what a stage left still holds.
+_CODE = {
+    "prepare": index.__name__,
+    "detect": detect.__name__,
+    "flow": flow.__name__,
+    "build_raw": build_raw.__name__,
+    "build_flow": build_flow.__name__,
+    "train_raw": train.__name__,
+    "train_flow": train.__name__,
+    "fit_scores": fit_scores.__name__,
+    "calibrate": calibrate.__name__,
+}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.cubes.shards import ShardWriter
 from vadlib.errors import VadError
 from vadlib.io.files import missing
 from vadlib.io.tables import read_table
+from vadlib.manifest import Clip
 from vadlib.pipeline.mapping import map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import Branch, ComputeSettings, CubeSettings

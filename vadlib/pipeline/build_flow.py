@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.cubes.cut import cubes_of_clip, mean_flow_magnitude
 from vadlib.cubes.shards import ShardWriter
 from vadlib.flow.storage import read_flow
 from vadlib.io.files import missing
+from vadlib.manifest import Clip
 from vadlib.pipeline.build import build_cubes
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places

@@ -4,9 +4,10 @@ from collections import Counter
 
 import numpy as np
 
-from vadlib.clips import Clip, read_frames
+from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
 from vadlib.cubes.shards import ShardWriter
+from vadlib.manifest import Clip
 from vadlib.pipeline.build import build_cubes
 from vadlib.pipeline.mapping import fingerprint
 from vadlib.pipeline.places import Places

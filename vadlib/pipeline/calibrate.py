@@ -15,10 +15,10 @@ from vadlib.io.progress import progress
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import fitted_scorer
 from vadlib.pipeline.sets import footage_pieces, piece_cubes
-from vadlib.scoring.calibration import fit_normal
+from vadlib.scoring.calibration import Calibration, fit_normal
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.kept import calibration_json
-from vadlib.scoring.scorer import Calibration, Scorer, Values, score_clip
+from vadlib.scoring.scorer import Scorer, Values, score_clip
 from vadlib.scoring.thresholds import Threshold, set_threshold
 from vadlib.settings import CONFIGURATIONS, ComputeSettings, Configuration, DatasetSettings
 

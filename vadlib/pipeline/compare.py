@@ -11,10 +11,10 @@ from vadlib.engine.engine import make_engine
 from vadlib.evaluation.frames import evaluate_frames
 from vadlib.io.ownership import check, remove_own
 from vadlib.io.tables import write_csv
-from vadlib.pipeline.fit_scores import fit
+from vadlib.pipeline.fitting import fit
+from vadlib.pipeline.networks import trained_network
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import open_shard, training_cubes
-from vadlib.pipeline.train import trained_network
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.scorer import Scorer
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, model_settings

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from vadlib.boxes.detect import detect_clip
-from vadlib.boxes.registry import make_detector, weights_file
+from vadlib.boxes.kinds.registry import make_detector, weights_file
 from vadlib.boxes.table import DetectFrames, box_table
-from vadlib.clips import Clip, read_frames
+from vadlib.clips import read_frames
 from vadlib.io.tables import read_parts, write_table
 from vadlib.io.weights import record
+from vadlib.manifest import Clip
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings, DetectorSettings

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import (
     Interval,
@@ -27,8 +26,9 @@ from vadlib.evaluation.regions import ClipDetections, evaluate_regions, match_cl
 from vadlib.io.files import read_json, write_json
 from vadlib.io.ownership import check
 from vadlib.io.tables import read_metadata, read_table, write_csv
+from vadlib.manifest import Clip
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.places import BOX, Places
-from vadlib.pipeline.scorers import load_calibration
 from vadlib.scoring.thresholds import Threshold, count_alarms
 from vadlib.settings import CONFIGURATIONS, Configuration, DatasetSettings
 

@@ -4,11 +4,12 @@ from collections import Counter
 from functools import lru_cache, partial
 from pathlib import Path
 
-from vadlib.clips import Clip, read_frames
+from vadlib.clips import read_frames
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
-from vadlib.flow.registry import make_estimator, weights_file
+from vadlib.flow.kinds.registry import make_estimator, weights_file
 from vadlib.flow.storage import FlowWriter
 from vadlib.io.weights import record
+from vadlib.manifest import Clip
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings, FlowSettings

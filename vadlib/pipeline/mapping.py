@@ -18,11 +18,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.files import read_json, write_json
 from vadlib.io.ownership import LEDGER, SCRATCH, check, is_own, own, publish, remove_own
 from vadlib.io.progress import progress
+from vadlib.manifest import Clip
 from vadlib.pipeline.closure import code_digest
 
 Work = Callable[[Clip, Path], dict[str, int]]

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from vadlib.io.ownership import check, publish, remove_own
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.scorers import load_calibration
 from vadlib.scoring.model_folder import write_package
 from vadlib.settings import ComputeSettings, DatasetSettings
 

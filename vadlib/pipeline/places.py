@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vadlib.clips import Manifest, load_manifest
+from vadlib.manifest import Manifest, load_manifest
 
 BOX = ["x1", "y1", "x2", "y2"]
 

@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from vadlib.clips import save_manifest
 from vadlib.io.ownership import check, publish, remove_own
 from vadlib.io.tables import write_table
+from vadlib.manifest import save_manifest
 from vadlib.pipeline.mapping import fingerprint, scratch_folder
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings

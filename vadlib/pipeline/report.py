@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vadlib.clips import Clip, Manifest, read_frames
+from vadlib.clips import read_frames
 from vadlib.cubes.cut import window
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import read_json
 from vadlib.io.ownership import check
 from vadlib.io.tables import read_table
+from vadlib.manifest import Clip, Manifest
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.places import BOX, Places
-from vadlib.pipeline.scorers import load_calibration, scoring_networks
+from vadlib.pipeline.scorers import scoring_networks
 from vadlib.pipeline.sets import open_shard
 from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import CubeView, Moment, TopMoments, inspect_cubes

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vadlib.clips import Clip
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.engine.provenance import made_with
 from vadlib.io.files import sha256
 from vadlib.io.ownership import publish
 from vadlib.io.tables import read_table, write_table
+from vadlib.manifest import Clip
 from vadlib.models.checkpoint import model_made_with
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places

@@ -9,9 +9,10 @@ from vadlib.errors import VadError
 from vadlib.io.arrays import load_arrays
 from vadlib.io.files import read_json
 from vadlib.models.checkpoint import load_model
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.places import Places
-from vadlib.scoring.kept import calibration_from, check_calibrated, statistics_from
-from vadlib.scoring.scorer import Calibration, Scorer, make_evidence
+from vadlib.scoring.kept import check_calibrated, statistics_from
+from vadlib.scoring.scorer import Scorer, make_evidence
 from vadlib.settings import Branch, DatasetSettings
 
 
@@ -42,8 +43,3 @@ def calibrated_scorer(places: Places, settings: DatasetSettings, engine: Engine)
     calibration = load_calibration(places)
     check_calibrated(calibration, settings, settings.eta, places.calibration, places.made_by("calibrate"))
     return replace(fitted_scorer(places, settings, engine), calibration=calibration)
-
-
-def load_calibration(places: Places) -> Calibration:
-    made_by = places.made_by("calibrate")
-    return calibration_from(read_json(places.calibration, made_by), places.calibration, made_by)

@@ -5,9 +5,9 @@ from contextlib import closing
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.cubes.holdout import Piece, cut_footage
 from vadlib.cubes.shards import BLOCK, CubeSet, Shard
+from vadlib.manifest import Clip
 from vadlib.pipeline.places import Places
 from vadlib.settings import Branch, DatasetSettings
 

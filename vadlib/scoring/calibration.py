@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vadlib.settings import Branch, EvidenceName, ScoreSettings
+from vadlib.scoring.thresholds import Threshold
+from vadlib.settings import BRANCHES, Branch, Configuration, EvidenceName, ScoreSettings
 
 TAIL = 0.9
 """The quantile at which the tail begins: beyond it a few hundred measurements say too little one by one."""
@@ -101,6 +102,22 @@ def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
 def rarity(surprise: float) -> float:
     """One in how many, of a -log p: at most MOST_UNUSUAL."""
     return min(math.exp(min(surprise, 50.0)), MOST_UNUSUAL)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is normal of each of `Values`, by eta, and the threshold of each configuration."""
+
+    normal: Mapping[float, Mapping[str, Normal]]
+    thresholds: Mapping[Configuration, Threshold]
+
+
+UNCALIBRATED = Calibration({}, {})
+
+
+def value_of(name: EvidenceName, how: ScoreSettings) -> str:
+    """Which of `Values` an evidence is."""
+    return f"{name}_median" if name in BRANCHES and how.error == "median" else name
 
 
 def standardised(

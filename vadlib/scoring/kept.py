@@ -5,14 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vadlib.errors import VadError
-from vadlib.scoring.calibration import LEVELS, Normal, Statistics
-from vadlib.scoring.evidence import EVIDENCE
-from vadlib.scoring.scorer import Calibration, value_of
+from vadlib.scoring.calibration import LEVELS, Calibration, Normal, Statistics, value_of
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import CONFIGURATIONS, Branch, DatasetSettings, EvidenceName
+from vadlib.settings import BRANCHES, CONFIGURATIONS, Branch, DatasetSettings, EvidenceName
 
 
 def statistics_from(content: Any, branches: Iterable[Branch], path: Path, made_by: str) -> dict[Branch, Statistics]:
@@ -58,7 +56,7 @@ def check_calibrated(
 ) -> None:
     """Raises VadError where a calibration does not say what is normal of all that is scored with these etas."""
     ways = settings.configurations.values()
-    names: tuple[EvidenceName, ...] = (*settings.branches, *EVIDENCE)
+    names = [name for name in get_args(EvidenceName) if name not in BRANCHES or name in settings.branches]
     needed = sorted({value_of(name, how) for how in ways for name in names})
     for eta in etas:
         for name in needed:

@@ -18,16 +18,16 @@ import numpy as np
 from pydantic import ValidationError
 from torch import nn
 
-from vadlib.boxes import registry as detectors
+from vadlib.boxes.kinds import registry as detectors
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.flow import registry as flows
+from vadlib.flow.kinds import registry as flows
 from vadlib.io.arrays import load_arrays
 from vadlib.io.files import copy, read_json, write_json
 from vadlib.models.checkpoint import load_model
-from vadlib.scoring.calibration import Statistics
+from vadlib.scoring.calibration import Calibration, Statistics
 from vadlib.scoring.kept import calibration_from, check_calibrated, statistics_from
-from vadlib.scoring.scorer import Calibration, Scorer, make_evidence
+from vadlib.scoring.scorer import Scorer, make_evidence
 from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import Branch, DatasetSettings, DetectorSettings, YoloSettings, first_problem
 

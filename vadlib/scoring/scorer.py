@@ -11,25 +11,16 @@ from torch import nn
 from vadlib.cubes.shards import Batch, CubeSet
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.scoring.calibration import Normal, Statistics, standardised
+from vadlib.scoring.calibration import UNCALIBRATED, Calibration, Normal, Statistics, standardised, value_of
 from vadlib.scoring.evidence import EVIDENCE, Evidence
 from vadlib.scoring.evidence.speed import mean_length
 from vadlib.scoring.perturbation import perturbed_errors
-from vadlib.scoring.thresholds import Threshold
 from vadlib.scoring.tracks import average_along_tracks
-from vadlib.settings import BRANCHES, Branch, Configuration, DatasetSettings, EvidenceName, ScoreSettings
+from vadlib.settings import Branch, DatasetSettings, EvidenceName, ScoreSettings
 
 Values = dict[str, np.ndarray]
 """What was measured of N cubes, float32 (N,) each: `raw` and `flow` (the paper's errors), `raw_median` and
 `flow_median`, each evidence of `EVIDENCE`, and `cube_flow`, the mean length of the flow in the whole cube."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What is normal of each of `Values`, by eta, and the threshold of each configuration."""
-
-    normal: Mapping[float, Mapping[str, Normal]]
-    thresholds: Mapping[Configuration, Threshold]
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ class Scorer:
     evidence: Mapping[str, Evidence]  # the others, fitted
     engine: Engine
     statistics: Mapping[Branch, Statistics] = field(default_factory=dict)
-    calibration: Calibration = Calibration({}, {})
+    calibration: Calibration = UNCALIBRATED
 
     def measure(self, cubes: Batch, etas: Sequence[float], *, seen: bool = False) -> dict[float, Values]:
         """All that can be measured of a batch of cubes, perturbed with each eta. `seen`: they were trained on."""
@@ -91,11 +82,6 @@ class Scorer:
 
     def _normal(self, eta: float, name: EvidenceName, how: ScoreSettings) -> Normal | None:
         return self.calibration.normal.get(eta, {}).get(value_of(name, how))
-
-
-def value_of(name: EvidenceName, how: ScoreSettings) -> str:
-    """Which of `Values` an evidence is."""
-    return f"{name}_median" if name in BRANCHES and how.error == "median" else name
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from vadlib.boxes import imported, motion, torchvision_detector, yolo
+from vadlib.boxes.kinds import imported, motion, torchvision_detector, yolo
 from vadlib.boxes.table import DetectFrames
-from vadlib.clips import Clip
+from vadlib.manifest import Clip
 from vadlib.settings import DetectorSettings
 
 

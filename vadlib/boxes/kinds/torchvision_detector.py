@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.weights import load_into, torch_device, torchvision_weights
+from vadlib.manifest import Clip
 from vadlib.settings import TorchvisionDetectorSettings
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from vadlib.flow import dis, imported, raft
 from vadlib.flow.fields import EstimateFlow
+from vadlib.flow.kinds import dis, imported, raft
 from vadlib.settings import FlowSettings
 
 

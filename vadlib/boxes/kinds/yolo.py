@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.ownership import check
 from vadlib.io.weights import torch_device
+from vadlib.manifest import Clip
 from vadlib.settings import YoloSettings
 
 RELEASES = "https://github.com/ultralytics/assets/releases"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.flow.fields import EstimateFlow, at_size
 from vadlib.io.weights import load_into, torch_device, torchvision_weights
+from vadlib.manifest import Clip
 from vadlib.settings import RaftSettings
 
 STRIDE, LEAST = 8, 128  # px: sides of RAFT's input are multiples of 8, and four correlation levels need 128

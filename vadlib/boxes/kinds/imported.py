@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from vadlib.boxes.table import IMPORTED, Boxes, DetectFrames
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.io.names import natural_key
+from vadlib.manifest import Clip
 from vadlib.settings import ImportedBoxesSettings
 
 

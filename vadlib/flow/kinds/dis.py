@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.flow.fields import EstimateFlow, at_size
+from vadlib.manifest import Clip
 from vadlib.settings import DisSettings
 
 PRESETS = {

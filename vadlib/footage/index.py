@@ -1,0 +1,37 @@
+"""The clips of a folder of normal footage: what stage `prepare` does for a data set."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vadlib.clips import probe_footage
+from vadlib.errors import FootageError, Losses, VadError
+from vadlib.footage.find import LeftOut, find_footage
+from vadlib.io.files import write_json
+from vadlib.manifest import Manifest, save_manifest
+from vadlib.pipeline.places import Places
+from vadlib.settings import ComputeSettings, DatasetSettings
+
+
+def index_footage(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> None:
+    """What `prepare` does for a data set: here every clip is normal and for training, and bad ones are left out."""
+    left_out, clips = LeftOut(quiet=True), []
+    for footage in tqdm(list(find_footage([places.data], left_out)), desc="index", unit="clip", disable=None):
+        losses = Losses()
+        try:
+            clips.append(probe_footage(footage.source, footage.name, "training", losses))
+        except FootageError as error:
+            left_out.clip(str(error))
+            continue
+        losses.notes.clear()  # of times, which nothing here goes by
+        left_out.of_clip(losses)
+    if not clips:
+        raise VadError("; ".join([f"{places.data}: none of the footage can be read", *left_out.lines]))
+    save_manifest(Manifest(places.name, "videos", tuple(clips)), places.manifest)
+    write_json(left_out_of(places), asdict(left_out))
+
+
+def left_out_of(places: Places) -> Path:
+    """Where a run that goes on finds what the one before left out."""
+    return places.prepared / "left_out.json"
