@@ -253,11 +253,12 @@ def _crowd(rng: np.random.Generator, view: View, frames: int, when: int, where: 
     """People who walk together, from left to right; in frame `when` their middle is at x = `where`, px."""
     pace = _WALK * float(rng.uniform(0.85, 1.1))
     actors = []
-    for number in range(_CROWD):
+    for number, place in enumerate(rng.permutation(_CROWD)):
         y = np.full(frames, view.row((number + float(rng.uniform(0.1, 0.9))) / _CROWD))
         speed = pace * float(rng.uniform(0.93, 1.07)) * (1 + _smooth(rng.normal(0, 0.25, frames), 25))
         x = _advance(view, y, speed)
-        x += where + float(rng.uniform(-0.2, 0.2)) * view.width - x[when]
+        # side by side as well as behind each other, so that most of each is seen
+        x += where + 0.6 * ((place + float(rng.uniform(0.2, 0.8))) / _CROWD - 0.5) * view.width - x[when]
         actors.append(_person(rng, view, "walker", speed, y, x, np.zeros(frames, bool)))
     return actors
 
@@ -280,7 +281,7 @@ def _anomalous_actors(rng: np.random.Generator, street: StreetSettings, view: Vi
         [runner] = _behaviour(rng, view, frames, "crowd_runner", start, length)
         when = start + length // 2
         crowd = _crowd(rng, view, frames, when, float(runner.x[when]))
-        put_down = room + round(room * float(rng.uniform(0.1, 0.25)))
+        put_down = room + round(room * float(rng.uniform(0.2, 0.35)))
         return [runner, *crowd, *_left_behind(rng, view, frames, put_down)]
     turn = index if slots == 2 else index // 2
     actors: list[_Actor] = []
@@ -421,7 +422,7 @@ def _loitering(rng: np.random.Generator, view: View, frames: int) -> list[_Actor
 
 
 def _left_behind(rng: np.random.Generator, view: View, frames: int, start: int) -> list[_Actor]:
-    """A walker who puts a bag down from frame `start` on, and walks on without it.
+    """A walker who turns round, puts a bag down from frame `start` on, and walks on without it.
 
     Two tracks: who puts it down is anomalous while doing so, the bag from then to the clip's end.
     """
@@ -430,7 +431,8 @@ def _left_behind(rng: np.random.Generator, view: View, frames: int, start: int) 
     y0 = view.row(float(rng.uniform(0.55, 0.9)))
     y = np.full(frames, y0)
     during = (t >= start) & (t < up)
-    speed = _smooth(np.where((t >= start - 4) & (t < up), 0.0, _WALK * float(rng.uniform(0.8, 1.2))), 7)
+    # the sign of no speed at all says which way they face: away from where they are going
+    speed = _smooth(np.where((t >= start - 4) & (t < up), -1e-6, _WALK * float(rng.uniform(1.0, 1.3))), 7)
     crouch = np.interp(t, (start, down - 2, down + 1, up), (0.0, 1.0, 1.0, 0.0))
     reach = np.where(during, np.interp(t, (start, down, up), (0.3, 0.75, 0.1)), np.nan)
     x = _advance(view, y, speed)
@@ -439,8 +441,8 @@ def _left_behind(rng: np.random.Generator, view: View, frames: int, start: int) 
     empty = (t >= down).astype(float)
     owner = _person(rng, view, "left_behind", speed, y, x, during, look, crouch=crouch, reach=reach, empty=empty)
     person = view.person(y0) * look.height
-    ahead = np.interp(t, (start, down), (0.1, 0.36)) * person
-    across, height = x[np.minimum(t, down)] + ahead, np.interp(t, (start, down), (0.42, 0.12))
+    aside = np.interp(t, (start, down), (0.1, 0.38)) * person
+    across, height = x[np.minimum(t, down)] - aside, np.interp(t, (start, down), (0.38, 0.12))
 
     def draw(view: View, t: int) -> Canvas:
         # a hair nearer than its owner, so that it is not hidden behind the arm
