@@ -17,6 +17,7 @@ test: $(VENV)/installed
 lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
+	mypy
 
 format: $(VENV)/installed
 	ruff format .

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks.literal import perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, workers_peak_mb
@@ -18,18 +20,23 @@ from vadlib.boxes.registry import make_detector
 from vadlib.clips import read_frames
 from vadlib.cubes.cut import cubes_of_clip
 from vadlib.cubes.shards import ShardWriter
-from vadlib.engine.engine import make_engine
+from vadlib.engine.engine import Engine, make_engine
 from vadlib.flow.fields import flow_of_clip
 from vadlib.flow.registry import make_estimator
-from vadlib.footage.stream import Scorer, score_frames
+from vadlib.footage.stream import FootageScorer, score_frames
 from vadlib.pipeline.build import boxes_of_frames
 from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.prepare import prepare_dataset
-from vadlib.scoring.scores import Statistics
+from vadlib.scoring.calibration import Statistics, fit_normal
+from vadlib.scoring.evidence import SAMPLE
+from vadlib.scoring.evidence.looks import FEATURES, feature_network
+from vadlib.scoring.evidence.place import places as places_of
+from vadlib.scoring.scorer import Calibration, Scorer, make_evidence, value_names
 from vadlib.settings import (
     BRANCHES,
+    Branch,
     ComputeSettings,
     CubeSettings,
     DatasetSettings,
@@ -109,6 +116,25 @@ def plain_build_work(places: Places) -> Work:
     return build
 
 
+def untrained_scorer(settings: DatasetSettings, frozen: Mapping[Branch, nn.Module], engine: Engine) -> Scorer:
+    """A scorer of `best` whose evidence knows as many objects as it may, all of noise: as fast as a trained one."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 150, (SAMPLE, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + 40], axis=1)
+    evidence = make_evidence(
+        engine,
+        {
+            "looks.features": rng.random((SAMPLE, FEATURES), np.float32),
+            "looks.network": np.frombuffer(bytes.fromhex(feature_network(engine)[1]), np.uint8),
+            "place.places": places_of(boxes),
+        },
+    )
+    statistics = {branch: Statistics(0.0, 1.0, 1) for branch in BRANCHES}
+    scorer = Scorer(settings, frozen, evidence, engine, statistics)
+    normal = fit_normal(rng.random(100))
+    return replace(scorer, calibration=Calibration({settings.eta[0]: dict.fromkeys(value_names(scorer), normal)}, {}))
+
+
 def end_to_end_work(places: Places, settings: DatasetSettings) -> tuple[Work, Work]:
     """A clip's first frames to frame scores at the paper's sizes, all models loaded: in one pass, and literally.
 
@@ -120,8 +146,9 @@ def end_to_end_work(places: Places, settings: DatasetSettings) -> tuple[Work, Wo
     detector = make_detector(settings.detector, places.weights, places.data, (clip,))
     estimator = make_estimator(settings.flow, places.flow_weights, places.data)
     frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
-    statistics = {branch: Statistics(0.0, 1.0, 1) for branch in BRANCHES}
-    scorer = Scorer(settings, frozen, statistics, detector, estimator, engine, ComputeSettings().score_batch)
+    scorer = FootageScorer(
+        untrained_scorer(settings, frozen, engine), detector, estimator, ComputeSettings().score_batch
+    )
     literal = {branch: network.eval() for branch, network in literal_networks().items()}
     plain = make_engine(ComputeSettings(precision="fp32", device="cpu"))
 

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.literal import LiteralState, copy_weights, loss, perturbed_scores
 from benchmarks.measure import Peak, Work, alternate, best_batch
+from vadlib.cli.memory import keep_freed_memory
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine, make_engine
-from vadlib.engine.memory import keep_freed_memory
 from vadlib.models.registry import build_model
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.settings import BRANCHES, Branch, ComputeSettings, CubeSettings, StateSettings

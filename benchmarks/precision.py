@@ -8,6 +8,7 @@ A processor without bf16 instructions gives the same figures, in about the time 
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,17 +20,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from vadlib.cli.main import print_table
+from vadlib.cli.memory import keep_freed_memory
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import make_engine, multiplies_bf16
-from vadlib.engine.memory import keep_freed_memory
 from vadlib.evaluation.frames import micro_auroc, rank_empty_frames_last
 from vadlib.io.progress import progress
 from vadlib.models.registry import build_model
-from vadlib.pipeline.fit_scores import error_statistics
+from vadlib.pipeline.fit_scores import fit
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.score import clip_errors
-from vadlib.pipeline.sets import training_cubes
-from vadlib.scoring.scores import anomaly_scores, frame_scores
+from vadlib.pipeline.sets import open_shard, training_cubes
+from vadlib.scoring.frames import frame_scores
+from vadlib.scoring.scorer import Scorer
 from vadlib.settings import BRANCHES, Branch, ComputeSettings, DatasetSettings, load_dataset
 from vadlib.training import make_optimiser, training_step
 
@@ -94,20 +95,20 @@ def trained(
 def scores(
     places: Places, settings: DatasetSettings, networks: Mapping[Branch, nn.Module], precision: str, size: int
 ) -> list[np.ndarray]:
-    """The testing clips' frame scores for the first eta, standardised by the cubes the networks were trained on."""
+    """The testing clips' frame scores of the paper for the first eta, by the cubes the networks were trained on."""
     engine = make_engine(ComputeSettings(precision=precision, device="cpu"))
-    networks = {branch: engine.for_scoring(networks[branch]) for branch in settings.weights}
+    how, eta = settings.paper.model_copy(update={"error": "norm", "calibration": "z"}), settings.eta[0]
+    frozen = {branch: engine.for_scoring(networks[branch]) for branch in BRANCHES if branch in how.evidence}
+    scorer = Scorer(settings, frozen, {}, engine)
     with arithmetic(precision):
-        training = training_cubes(places, BRANCHES, settings, drawn=True)
-        statistics = error_statistics(networks, training, settings.model.p, size, engine)
-    first = settings.model_copy(update={"eta": settings.eta[:1]})
+        scorer = replace(scorer, statistics=fit(scorer, training_cubes(places, BRANCHES, settings, drawn=True), size))
     found = []
     clips = places.load_manifest().split("testing")
     with progress(len(clips), f"score {precision}", "clip") as bar, arithmetic(precision):
         for clip in clips:
-            raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
-            errors = clip_errors(networks, CubeSet([(raw, flow)]), first, size, engine)
-            of_cubes = anomaly_scores(errors[first.eta[0]], statistics, first.weights)
+            raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
+            values = scorer.measure_all(CubeSet([(raw, flow)]), [eta], size)[eta]
+            of_cubes = scorer.scores(how, values, eta) if values else np.empty(0)
             found.append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
             bar.update()
     return found

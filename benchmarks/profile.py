@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.networks import ETAS, product_scoring, product_training
 from vadlib.cli.main import print_table
+from vadlib.cli.memory import keep_freed_memory
 from vadlib.engine.engine import make_engine
-from vadlib.engine.memory import keep_freed_memory
 from vadlib.settings import ComputeSettings
 
 KINDS = {

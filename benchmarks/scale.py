@@ -22,9 +22,9 @@ from vadlib.settings import load_dataset
 STAGES = Path(__file__).resolve().parents[1] / "stages"
 RUNS = (
     ("prepare", "prepare"), ("detect", "detect"), ("flow", "flow"),
-    ("build raw", "build --branch raw"), ("build flow", "build --branch flow"),
+    ("build_raw", "build_raw"), ("build_flow", "build_flow"),
     ("train raw", "train --branch raw"), ("train flow", "train --branch flow"),
-    ("fit_scores", "fit_scores"), ("score", "score"), ("evaluate", "evaluate"),
+    ("fit_scores", "fit_scores"), ("calibrate", "calibrate"), ("score", "score"), ("evaluate", "evaluate"),
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
     python scripts/comparison.py --dataset synthetic --output docs/eta_sweep.png
 
-Reads what `dvc repro experiments/dvc.yaml` leaves in metrics/<data set>/comparison/.
+Reads what `dvc --cd experiments repro` leaves in metrics/<data set>/comparison/.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def comparison(
     files = {kind: folder / f"{kind}.csv" for kind in NAMES}
     for file in files.values():
         if not file.exists():
-            raise VadError(f"{file}: not found; make it first with `dvc repro experiments/dvc.yaml`")
+            raise VadError(f"{file}: not found; make it first with `dvc --cd experiments repro`")
     eta = load_dataset(dataset)[0].eta[0]
     results = (
         pd.concat([pd.read_csv(file) for file in files.values()]).set_index(["kind", "branches", "eta"]).sort_index()

@@ -35,9 +35,9 @@ from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last
 from vadlib.flow.storage import open_flow
 from vadlib.io.files import missing, read_json
 from vadlib.io.tables import read_table
-from vadlib.pipeline.fit_scores import scoring_networks
 from vadlib.pipeline.places import BOX, Places
-from vadlib.pipeline.sets import training_cubes
+from vadlib.pipeline.scorers import scoring_networks
+from vadlib.pipeline.sets import open_shard, training_cubes
 from vadlib.report.inspection import CubeView, inspect_cubes
 from vadlib.report.pictures import flow_picture, flow_wheel, map_picture, patch_picture, perturbation_picture
 from vadlib.scoring.perturbation import reconstruction_errors
@@ -97,13 +97,13 @@ class Story:
 def figures(
     output: Annotated[Path, typer.Option(help="The folder the figures go to.")] = Path("docs/figures"),
 ) -> None:
-    """Draw the figures of docs/how-it-works.md."""
+    """Draw the figures of docs/how-it-works.md: of the paper's scores."""
     plt.rcParams.update(STYLE)
     output.mkdir(parents=True, exist_ok=True)
     places, (settings, _) = Places.of(DATASET), load_dataset(DATASET)
     engine = make_engine(ComputeSettings(precision="fp32", device="cpu"))  # the same picture on every machine
     story = followed(places, settings)
-    networks = scoring_networks(places, BRANCHES, engine, settings)
+    networks = scoring_networks(places, settings, engine)
     for name, figure in {
         "prepare": draw_footage(story),
         "detect": draw_boxes(story),
@@ -146,10 +146,10 @@ def followed(places: Places, settings: DatasetSettings) -> Story:
     whole = (cubes["x1"] > 1) & (cubes["x2"] < clip.width - 1)
     detected = cubes[(boxes["source"].to_numpy() != MOTION) & whole]  # cubes are in the order of the boxes
     animal, thrown = (
-        detected.loc[detected[detected["frame"].between(start, stop - 1)]["score"].idxmax()]
+        detected.loc[detected[detected["frame"].between(start, stop - 1)]["paper"].idxmax()]
         for start, stop in clip.anomalous
     )
-    walker = detected.loc[detected[detected["frame"] == thrown["frame"]]["score"].idxmin()]
+    walker = detected.loc[detected[detected["frame"] == thrown["frame"]]["paper"].idxmin()]
     return Story(places, settings, clip, cubes, frames, {"walker": walker, "animal": animal, "thrown": thrown})
 
 
@@ -183,7 +183,7 @@ def spans(axes: plt.Axes, clip: Clip) -> None:
 
 def cube_of(story: Story, row: pd.Series, branch: str) -> tuple[np.ndarray, int]:
     """One row of a shard, (1, L, patch, patch, C) as stored, and which of its L frames it is of."""
-    shard = story.places.shard(story.clip, branch)
+    shard = open_shard(story.places, story.clip, branch)
     number = int(row.name - story.cubes.index[0])  # scores are in the order of the shard's rows
     found = shard.read("cubes", slice(number, number + 1))
     shard.close()
@@ -322,7 +322,7 @@ def draw_losses(places: Places) -> plt.Figure:
     ):
         path = places.metrics / f"loss_{branch}.csv"
         if not path.exists():
-            raise missing(path, places.made_by("train", branch))
+            raise missing(path, places.made_by(f"train_{branch}"))
         table = pd.read_csv(path)
         place.plot(table["epoch"], table["loss"], color=colour, linewidth=1)
         place.set_yscale("log")
@@ -344,8 +344,8 @@ def draw_errors(story: Story, networks: dict[str, Any], engine: Engine) -> plt.F
             of_batch = reconstruction_errors(
                 networks, engine.cubes(batch.raw), engine.flows(batch.flow), settings.model.p, engine
             )
-            for branch, error in of_batch.items():
-                found[branch].append(error.numpy())
+            for branch in BRANCHES:
+                found[branch].append(of_batch[branch].numpy())
     training = {branch: np.concatenate(parts).astype(float) for branch, parts in found.items()}
     fitted = read_json(places.statistics, places.made_by("fit_scores"))
 
@@ -366,10 +366,10 @@ def draw_errors(story: Story, networks: dict[str, Any], engine: Engine) -> plt.F
         place.spines["left"].set_visible(False)
     place = axes[2]
     every = read_table(places.scores_of(settings.eta[0], "cubes"), places.made_by("score"))
-    worst = every.loc[every.groupby(["clip", "frame"])["score"].idxmax()]
+    worst = every.loc[every.groupby(["clip", "frame"])["paper"].idxmax()]
     labels = {clip.name: clip.labels() for clip in places.load_manifest().split("testing")}
     label = np.array([labels[clip][frame] for clip, frame in zip(worst["clip"], worst["frame"], strict=True)])
-    z = {b: (worst[f"{b}_error"].to_numpy(float) - fitted[b]["mean"]) / fitted[b]["std"] for b in BRANCHES}
+    z = {b: (worst[b].to_numpy(float) - fitted[b]["mean"]) / fitted[b]["std"] for b in BRANCHES}
     for wanted, colour, marker, name in ((False, NORMAL, "o", "normal"), (True, ANOMALOUS, "^", "anomalous")):
         place.scatter(
             z["raw"][label == wanted], z["flow"][label == wanted],
@@ -435,26 +435,26 @@ def draw_scores(story: Story) -> plt.Figure:
     figure, axes = plt.subplots(figsize=(WIDTH, 2.7))
     spans(axes, story.clip)
     axes.plot(
-        story.cubes["frame"], story.cubes["score"],
+        story.cubes["frame"], story.cubes["paper"],
         "o", markersize=2.6, color=GREY, alpha=0.6, markeredgewidth=0, label="a cube",
     )  # fmt: skip
-    score = story.frames["score"].to_numpy()
+    score = story.frames["paper"].to_numpy()
     axes.plot(np.arange(len(score)), score, color=INK, linewidth=1.4, label="the frame: its highest cube, eq. (3)")
     for name, row in story.shown.items():
         axes.annotate(
-            NAMES[name], (row["frame"], row["score"]),
+            NAMES[name], (row["frame"], row["paper"]),
             xytext=(14, 12), textcoords="offset points", va="center", color=BLUE,
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
             arrowprops={"arrowstyle": "-", "color": BLUE, "shrinkB": 3},
         )  # fmt: skip
-        axes.plot(row["frame"], row["score"], "o", markersize=5, color=BLUE)
+        axes.plot(row["frame"], row["paper"], "o", markersize=5, color=BLUE)
     # A few standard deviations and a few hundred have to be seen at once.
     axes.set_yscale("asinh", linear_width=8)
     ticks = [tick for tick in (0, 3, 10, 30, 100, 300) if tick < score.max() * 1.2]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.set_yticks([], minor=True)
     axes.set(xlim=(-0.5, len(score) - 0.5), xlabel=f"frame of testing/{CLIP}", ylabel="anomaly score S")
-    axes.set_ylim(story.cubes["score"].min() - 1, score.max() * 2)
+    axes.set_ylim(story.cubes["paper"].min() - 1, score.max() * 2)
     axes.legend(loc="upper right", ncols=3, bbox_to_anchor=(1, 1.17))
     return figure
 
@@ -465,7 +465,7 @@ def draw_evaluation(places: Places, settings: DatasetSettings) -> plt.Figure:
     tables = [table[table["clip"] == clip.name] for clip in clips]
     labels = [clip.labels() for clip in clips]
     scores, floor = (
-        rank_empty_frames_last([t[column].to_numpy(float) for t in tables]) for column in ("score", "floor")
+        rank_empty_frames_last([t[column].to_numpy(float) for t in tables]) for column in ("paper", "floor box")
     )
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.9), width_ratios=[1, 1.15, 1])
     for values, colour, style, name in ((scores, INK, "-", "this model"), (floor, GREY, "--", "untrained floor")):

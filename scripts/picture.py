@@ -40,7 +40,7 @@ def picture(
     eta = settings.eta[0]
     frames = read_table(places.scores_of(eta, "frames"), places.made_by("score"), clip=clip)
     cubes = read_table(places.scores_of(eta, "cubes"), places.made_by("score"), clip=clip)
-    score = frames["score"].to_numpy()
+    score = frames["best"].to_numpy()
     spans = found.anomalous or ()
     # One frame before the first anomaly, then the highest score of each labelled span.
     numbers = [max(0, (spans[0][0] if spans else 20) // 2)]
@@ -61,7 +61,7 @@ def picture(
         axes.axis("off")
         for box in cubes[cubes["frame"] == number].itertuples():
             x1, y1, x2, y2 = (getattr(box, edge) for edge in BOX)
-            colour = colours(np.clip((np.arcsinh(box.score) - low) / (high - low), 0.05, 0.95))
+            colour = colours(np.clip((np.arcsinh(box.best) - low) / (high - low), 0.05, 0.95))
             axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.6))
     axes = figure.add_subplot(grid[1, :])
     axes.plot(np.arange(found.frames), score, color="#1f3b57", linewidth=1.3, label="anomaly score")
@@ -71,9 +71,10 @@ def picture(
         )
     for number in numbers:
         axes.axvline(number, color="grey", linewidth=0.7, linestyle=":")
-    # A few standard deviations and a few hundred have to be seen at once.
+    # What is usual and what is ten times as strange have to be seen at once.
     axes.set_yscale("asinh", linear_width=10)
-    axes.set_yticks([0, 10, 30, 100, 300], labels=["0", "10", "30", "100", "300"])
+    ticks = [tick for tick in (0, 3, 10, 30, 100, 300) if tick < 1.15 * np.nanmax(score)]
+    axes.set_yticks(ticks, labels=[str(tick) for tick in ticks])
     axes.set_yticks([], minor=True)
     axes.set_ylim(float(np.nanmin(score)) - 3, float(np.nanmax(score)) * 1.15)
     axes.set(xlim=(0, found.frames - 1), xlabel="frame", ylabel="anomaly score")

@@ -1,8 +1,9 @@
-"""Stage `compare` of experiments/dvc.yaml."""
+"""Stage `compare` of the project in experiments/."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import environment  # noqa: F401, before all others
 import typer
 
 from vadlib.cli.commands import DatasetName, run

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import environment  # noqa: F401, before all others
+
 from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.evaluate import evaluate_scores
 from vadlib.pipeline.places import Places

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import environment  # noqa: F401, before all others
+
 from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.fit_scores import fit_scores as fit_to_training
 from vadlib.pipeline.places import Places

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import environment  # noqa: F401, before all others
+
 from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.report import report_scores
@@ -14,7 +16,8 @@ def report(dataset: DatasetName) -> Mapping[str, int]:
 
     Leaves reports/<data set>.html, one page that works from disk.
 
-    `dvc repro report@<data set>` evaluates first, which needs labels. Without them: `dvc repro score@<data set>`, then this script itself.
+    `dvc repro report@<data set>` evaluates first, which needs labels. Without them: `dvc repro score@<data set>`, then
+    this script itself.
     """
     return report_scores(Places.of(dataset), *load_dataset(dataset), Path("reports") / f"{dataset}.html")
 

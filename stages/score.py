@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import environment  # noqa: F401, before all others
+
 from vadlib.cli.commands import DatasetName, run
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.score import score_clips

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import environment  # noqa: F401, before all others
+
 from vadlib.cli.commands import BranchName, DatasetName, run
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.train import train_model

@@ -70,7 +70,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 25, codec: str = "mpe
 
 
 def write_frames_folders(folder: Path, labels: str, pattern: str = "{:03d}.jpg") -> Truth:
-    """`labels`: `pooled`, `objects`, `clips` (a .npy file for each), `mat`, `mat73`, or `none`."""
+    """`labels`: `pooled`, `objects`, `one object`, `clips` (a .npy file for each), `mat`, `mat73`, or `none`."""
     truth = draw()
     for key, frames in truth.frames.items():
         split, name = key.split("/")
@@ -80,6 +80,8 @@ def write_frames_folders(folder: Path, labels: str, pattern: str = "{:03d}.jpg")
         np.save(folder / "frame_labels_mini.npy", np.concatenate(of_clips)[None])
     if labels == "objects":
         np.save(folder / "frame_labels_mini.npy", _cells(of_clips)[0], allow_pickle=True)
+    if labels == "one object":  # what numpy makes of the same list without being told
+        np.save(folder / "frame_labels_mini.npy", np.array(of_clips, object), allow_pickle=True)
     if labels == "clips":
         (folder / "testing/test_frame_mask").mkdir()
         for name, values in zip(NAMES["testing"], of_clips, strict=True):

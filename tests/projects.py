@@ -11,7 +11,19 @@ from ruamel.yaml import YAML
 from tests import layouts
 from tests.layouts import Truth
 from vadlib.io.ownership import LEDGER
-from vadlib.pipeline import build, detect, evaluate, fit_scores, flow, package, prepare, score, train
+from vadlib.pipeline import (
+    build_flow,
+    build_raw,
+    calibrate,
+    detect,
+    evaluate,
+    fit_scores,
+    flow,
+    package,
+    prepare,
+    score,
+    train,
+)
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, DatasetSettings
 
@@ -22,11 +34,12 @@ STAGES: dict[str, Callable] = {
     "prepare": lambda places, settings, compute: prepare.prepare_dataset(places, settings, compute),
     "detect": lambda places, settings, compute: detect.detect_boxes(places, settings, compute),
     "flow": lambda places, settings, compute: flow.compute_flow(places, settings, compute),
-    "build_raw": lambda places, settings, compute: build.build_cubes(places, "raw", settings, compute),
-    "build_flow": lambda places, settings, compute: build.build_cubes(places, "flow", settings, compute),
+    "build_raw": lambda places, settings, compute: build_raw.build_raw_cubes(places, settings, compute),
+    "build_flow": lambda places, settings, compute: build_flow.build_flow_cubes(places, settings, compute),
     "train_raw": lambda places, settings, compute: train.train_model(places, "raw", settings, compute),
     "train_flow": lambda places, settings, compute: train.train_model(places, "flow", settings, compute),
-    "fit_scores": lambda places, settings, compute: fit_scores.fit_error_statistics(places, settings, compute),
+    "fit_scores": lambda places, settings, compute: fit_scores.fit_scores(places, settings, compute),
+    "calibrate": lambda places, settings, compute: calibrate.calibrate(places, settings, compute),
     "score": lambda places, settings, compute: score.score_clips(places, settings, compute),
     "evaluate": lambda places, settings, compute: evaluate.evaluate_scores(places, settings),
 }
@@ -41,6 +54,7 @@ OUTPUTS = {
     "train_raw": "work/mini/model/raw.safetensors",
     "train_flow": "work/mini/model/flow.safetensors",
     "fit_scores": "work/mini/model/statistics.json",
+    "calibrate": "work/mini/model/calibration.json",
     "score": "work/mini/scores",
     "evaluate": "metrics/mini/metrics.json",
 }
@@ -51,7 +65,7 @@ MINI = {
     "flow": {"preset": "ultrafast"},
     "cube": {"context": 2, "patch": 8},
     "model": {"widths": [4, 8, 8], "layers": 1, "heads": 2},
-    "training": {"epochs": 1, "batch": 8},
+    "training": {"epochs": 1, "batch": 8, "hold_out_every": 0},  # of 24 frames none can be spared
     "eta": 0.002,
 }
 
@@ -89,13 +103,16 @@ def run_stages(
     return {stage: STAGES[stage](Places.of(name), settings, compute) for stage in stages}
 
 
-def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE) -> Path:
-    """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it."""
+def make_packaged(folder: Path, stages: Iterable[str] = STAGES, compute: ComputeSettings = COMPUTE, **groups) -> Path:
+    """Make a folder with footage in `data/mini`, motion boxes, what the stages leave, and `models/mini` of it.
+
+    `groups` are of settings, to be changed.
+    """
     (folder / "data/mini").mkdir(parents=True)
     (folder / "weights/mini").mkdir(parents=True)
     layouts.write_videos(folder / "data/mini", labels=True)
     with contextlib.chdir(folder):
-        used = settings(source={"layout": "videos"}, detector=MOTION)
+        used = settings(source={"layout": "videos"}, detector=MOTION, **groups)
         run_stages(used, stages, compute)
         package.package_model(Places.of("mini"), Path("models/mini"), used, compute)
     return folder

@@ -214,13 +214,15 @@ EARLIER_CASES = [
         ("train_flow", "build_raw", "`dvc repro build_raw@mini`"),
         ("train_flow", "build_flow", "`dvc repro build_flow@mini`"),
         ("fit_scores", "build_flow", "`dvc repro build_flow@mini`"),
-        ("fit_scores", "train_raw", "`dvc repro train@mini-raw`"),
+        ("fit_scores", "train_raw", "`dvc repro train_raw@mini`"),
         ("score", "prepare", "`dvc repro prepare@mini`"),
         ("score", "build_raw", "`dvc repro build_raw@mini`"),
-        ("score", "train_flow", "`dvc repro train@mini-flow`"),
-        ("score", "fit_scores", "`dvc repro fit_scores@mini`"),
+        ("score", "train_flow", "`dvc repro train_flow@mini`"),
+        ("calibrate", "fit_scores", "`dvc repro fit_scores@mini`"),
+        ("score", "calibrate", "`dvc repro calibrate@mini`"),
         ("evaluate", "prepare", "`dvc repro prepare@mini`"),
         ("evaluate", "score", "`dvc repro score@mini`"),
+        ("evaluate", "calibrate", "`dvc repro calibrate@mini`"),
     ]
 ]
 
@@ -231,8 +233,10 @@ DAMAGED_CASES = [
         ("build_raw", "work/mini/boxes.parquet", "`dvc repro detect@mini`"),
         ("build_flow", "work/mini/flow/training/01.h5", "flow"),
         ("train_raw", "work/mini/cubes/raw/training/02.h5", "`dvc repro build_raw@mini`"),
-        ("score", "work/mini/model/flow.safetensors", "`dvc repro train@mini-flow`"),
+        ("score", "work/mini/model/flow.safetensors", "`dvc repro train_flow@mini`"),
         ("score", "work/mini/model/statistics.json", "`dvc repro fit_scores@mini`"),
+        ("score", "work/mini/model/evidence.safetensors", "`dvc repro fit_scores@mini`"),
+        ("score", "work/mini/model/calibration.json", "`dvc repro calibrate@mini`"),
         ("evaluate", "work/mini/scores/eta_0.002/frames.parquet", "`dvc repro score@mini`"),
     ]
 ]
@@ -263,7 +267,7 @@ PARAMS_CASES = [
         "params.yaml: unknown group",
         lambda: set_params(trainig={"epochs": 1}),
         "prepare",
-        ("dataset.mini.trainig: unknown key; valid here: branches, cube,",),
+        ("dataset.mini.trainig: unknown key; valid here: best, cube,",),
     ),
     Case(
         "params.yaml: wrong type",
@@ -291,7 +295,7 @@ PARAMS_CASES = [
     ),
     Case(
         "params.yaml: two problems",
-        lambda: set_params(training={"epochs": 0}, w_raw=-1.0),
+        lambda: set_params(training={"epochs": 0}, false_alarms=-1.0),
         "prepare",
         ("dataset.mini.training.epochs: input should be greater", "(and 1 more)"),
     ),
@@ -316,7 +320,7 @@ def remove(stage: str) -> None:
 
 def arguments(stage: str, dataset: str = "mini") -> list[str]:
     """The command of a stage of dvc.yaml: script, then options."""
-    script, _, branch = stage.partition("_") if stage.startswith(("build", "train")) else (stage, "", "")
+    script, _, branch = stage.partition("_") if stage.startswith("train") else (stage, "", "")
     return [f"stages/{script}.py", "--dataset", dataset, *(["--branch", branch] if branch else [])]
 
 

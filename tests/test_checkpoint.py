@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vadlib.authors import import_checkpoint, read_authors_checkpoint
 from vadlib.errors import VadError
-from vadlib.models.authors import import_checkpoint, read_authors_checkpoint
 from vadlib.models.checkpoint import load_model, save_model
 from vadlib.models.registry import build_model
 from vadlib.settings import StateSettings, model_settings

@@ -4,9 +4,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import vadlib
 from tests.test_checkpoint import authors_layout
+from vadlib.authors import import_checkpoint
 from vadlib.cli.main import app
-from vadlib.models.authors import import_checkpoint
 from vadlib.models.checkpoint import load_model
 
 
@@ -55,3 +56,9 @@ def test_fetch_names_the_benchmarks_it_knows(tmp_path):
     done = vad("fetch", "nothing", "--folder", tmp_path / "x")
     assert done.exit_code == 1
     assert "ped2" in done.stderr
+
+
+def test_the_version_is_the_packages():
+    done = vad("--version")
+    assert (done.exit_code, done.output) == (0, f"vadlib {vadlib.__version__}\n")
+    assert "Video anomaly detection" in vad("--help").output

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import videos
 from tests.layouts import draw, write_images, write_video
 from vadlib.clips import (
     Clip,
     Manifest,
     claimed_length,
     load_manifest,
-    natural_key,
     probe_clip,
+    probe_footage,
     read_footage,
     read_frames,
     save_manifest,
 )
-from vadlib.errors import VadError
+from vadlib.errors import FootageError, Losses, VadError
 
 FRAMES = draw().frames["testing/01"]  # (12, 32, 48, 3)
 
@@ -299,15 +300,178 @@ def test_the_claimed_length_is_read_off_without_decoding(images, tmp_path):
     assert claimed_length(tmp_path / "clip.mp4", "clip") == claimed_length(images, "clip") == 12
 
 
+# A user's own footage: what cannot be read is left out
+
+
+def indexed(path, losses=None):
+    """Index a user's footage, and read it again: the frames are as many as the index says."""
+    losses = Losses() if losses is None else losses
+    clip = probe_footage(path, "own", "training", losses)
+    frames = list(read_frames(clip))
+    assert len(frames) == clip.frames
+    return frames, losses
+
+
+def scored(path, fps=25):
+    """Times and frames of footage as scoring reads it, and what was lost."""
+    losses = Losses()
+    times, frames = zip(*read_footage(path, "own", fps, losses), strict=True)
+    assert np.diff(times).min(initial=1) > 0
+    return times, frames, losses
+
+
+@pytest.mark.parametrize("spoil", ["html", "truncated", "empty", "16 bits", "another size", "a folder"])
+def test_an_image_that_cannot_be_read_costs_one_frame(images, spoil):
+    file = images / "005.png"
+    if spoil == "html":
+        file.write_text("<html>404</html>")
+    elif spoil == "truncated":
+        file.write_bytes(file.read_bytes()[:-200])
+    elif spoil == "empty":
+        file.write_bytes(b"")
+    elif spoil == "16 bits":
+        Image.fromarray(np.full((32, 48), 1000, np.uint16)).save(file)
+    elif spoil == "another size":
+        Image.new("RGB", (60, 40)).save(file)
+    else:
+        file.unlink()
+        file.mkdir()
+    kept = [n for n in range(12) if n != 4]
+    frames, losses = indexed(images)
+    np.testing.assert_array_equal(np.stack(frames), FRAMES[kept])
+    assert (losses.frames, losses.seconds) == (1, pytest.approx(1 / 25))
+    times, frames, losses = scored(images)
+    np.testing.assert_allclose(times, np.array(kept) / 25)
+    np.testing.assert_array_equal(np.stack(frames), FRAMES[kept])
+    (line,) = losses.lines
+    assert line.startswith("1 frame (0.04 s) left out: clip own: frame 4 (")
+    assert "005.png" in line
+    with pytest.raises(FootageError, match=r"005\.png"):
+        list(read_footage(images, "own", 25))
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi", "mkv", "wmv"])
+def test_a_damaged_video_is_indexed_and_read_again_with_as_many_frames(tmp_path, kind):
+    path = videos.damaged(videos.make(tmp_path, kind), 40)
+    frames, losses = indexed(path)
+    assert losses.frames == 100 - len(frames) > 0
+    assert len(scored(path)[1]) == len(frames)
+    with pytest.raises(VadError, match=r"clip testing/clip: frame"):
+        _probe(path, tmp_path)
+
+
+def test_a_cut_video_is_indexed_with_what_is_there(tmp_path):
+    path = videos.cut(videos.make(tmp_path, "avi"))
+    frames, losses = indexed(path)
+    assert 40 < len(frames) < 60
+    assert losses.frames == 100 - len(frames)
+
+
+def test_frames_of_another_size_are_left_out_of_a_video(tmp_path):
+    """As where a camera changes its resolution: two recordings in one stream."""
+    first = videos.write(tmp_path / "a.ts", frames=list(videos.pictures(30)))
+    other = videos.write(tmp_path / "b.ts", frames=list(videos.pictures(20, 160, 128)))
+    first.write_bytes(first.read_bytes() + other.read_bytes())
+    frames, losses = indexed(first)
+    assert {frame.shape for frame in frames} == {(96, 128, 3)}
+    assert len(frames) + losses.frames == 50
+    assert "160x128 px, the clip's first is 128x96" in "".join(losses.lines)
+
+
+def test_nothing_that_can_be_read_is_an_error_with_its_reason(images, tmp_path):
+    for file in images.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(
+        FootageError, match=r"clip training/own \(.*clip\): no frames; 12 frames .*001\.png\) cannot be read"
+    ):
+        probe_footage(images, "own", "training", Losses())
+    with pytest.raises(FootageError, match=r"frames of 8x8 px; expected 12x12 at least"):
+        probe_footage(
+            videos.write(tmp_path / "a.avi", "mpeg4", frames=[FRAMES[0][:8, :8]] * 3), "own", "training", Losses()
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "times"),
+    [
+        (["12-28-11", "12-28-13", "12-28-12"], [0, 1, 2]),
+        (["0107_100715-01-m", "0107_100715-02-m", "0107_100718-01-m"], [0, 0.5, 3]),
+        (["2026-01-01_08-00-00", "2026-01-01_08-00-10", "2026-01-01_08-01-00"], [0, 10, 60]),
+        (["9", "10", "11"], [0, 0.1, 0.2]),
+        (["5", "10", "15"], [0, 0.1, 0.2]),  # every fifth frame of a recording
+        (["gate", "door", "yard"], [0, 0.1, 0.2]),
+        (["a1", "b1", "c1"], [0, 0.1, 0.2]),  # numbers that are no frame numbers
+        (["1000", "7", "80000"], [0, 0.1, 0.2]),
+    ],
+)
+def test_times_and_order_of_snapshots_are_those_of_their_names(tmp_path, names, times):
+    (tmp_path / "clip").mkdir()
+    for name in names:
+        Image.new("RGB", (48, 32)).save(tmp_path / f"clip/{name}.jpg")
+    found, _, losses = scored(tmp_path / "clip", fps=10)
+    assert list(found) == pytest.approx(times)
+    assert losses.lines == []
+    assert len(indexed(tmp_path / "clip")[0]) == 3
+
+
+def test_the_order_is_that_of_the_times(tmp_path):
+    write_images(tmp_path / "clip", FRAMES, "{:03d}.png")
+    for number in range(12):  # the later, the smaller the number before the time
+        file = tmp_path / f"clip/{number + 1:03d}.png"
+        file.rename(file.with_name(f"{20 - number:02d}_2026-01-01_08-00-{number:02d}.png"))
+    np.testing.assert_array_equal(np.stack(scored(tmp_path / "clip")[1]), FRAMES)
+
+
+def test_a_gap_in_the_frame_numbers_is_told_and_gone_on_from(images):
+    for number in (5, 6, 9):
+        (images / f"{number:03d}.png").unlink()
+    times, frames, losses = scored(images, fps=10)
+    kept = [0, 1, 2, 3, 6, 7, 9, 10, 11]
+    np.testing.assert_allclose(times, np.array(kept) / 10)
+    np.testing.assert_array_equal(np.stack(frames), FRAMES[kept])
+    (line,) = losses.lines
+    assert "3 frames (0.30 s) left out: clip own: missing frame 5 to 6: " in line
+    assert len(indexed(images)[0]) == 9
+
+
+def test_image_files_that_are_named_one_by_one_keep_their_order_and_their_times(images):
+    for number in range(1, 13):
+        (images / f"{number:03d}.png").rename(images / f"08-00-{number:02d}.png")
+    files = sorted(images.iterdir())
+    assert list(scored(files)[0]) == pytest.approx(range(12))
+    times, frames, _ = scored(files[::-1])  # not in the order of their times
+    np.testing.assert_allclose(times, np.arange(12) / 25)
+    np.testing.assert_array_equal(np.stack(frames), FRAMES[::-1])
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "kind"),
+    [
+        (24, "too many files are open at once; raise the limit", VadError),
+        (13, "may not be read; give yourself the right", FootageError),
+        (5, "drive it is on does not answer", FootageError),
+    ],
+)
+@pytest.mark.parametrize("what", ["video", "images"])
+def test_a_fault_of_the_surroundings_is_not_told_as_damage_of_footage(
+    images, tmp_path, monkeypatch, number, words, kind, what
+):
+    path = images if what == "images" else videos.make(tmp_path, "avi")
+
+    def refuse(*_, **__):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr("vadlib.clips.Image.open" if what == "images" else "vadlib.io.video.av.open", refuse)
+    with pytest.raises(VadError, match=words) as caught:
+        list(read_footage(path, "own", 25))
+    assert (type(caught.value) is kind) or what == "images"
+    assert "replace" not in str(caught.value)
+
+
 def test_a_link_is_not_resolved(images, tmp_path):
     (tmp_path / "project").mkdir()
     (tmp_path / "project/data").symlink_to(tmp_path / "data")
     assert _probe(tmp_path / "project/data/clip", tmp_path / "project").path == "data/clip"
-
-
-def test_natural_order():
-    names = ["clip10", "clip2", "Clip1", "02", "2", "1b", "", "1"]
-    assert sorted(names, key=natural_key) == ["", "1", "1b", "02", "2", "Clip1", "clip2", "clip10"]
 
 
 # Manifests

@@ -117,6 +117,7 @@ def test_help_is_the_functions_own_and_names_debug():
             OSError(errno.ENOSPC, "No space left on device"),
             "the disk is full ([Errno 28] No space left on device); free",
         ),
+        (OSError(errno.EMFILE, "Too many open files", "x"), "x: too many files are open at once; raise the limit"),
         (
             PermissionError(13, "Permission denied", "x"),
             "PermissionError: [Errno 13] Permission denied: 'x' (not fores",

@@ -3,12 +3,15 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 from safetensors import SafetensorError
 
+from tests.conftest import ROOT
 from vadlib.errors import VadError
 from vadlib.io import files
 from vadlib.io.files import (
@@ -16,6 +19,7 @@ from vadlib.io.files import (
     missing,
     read_json,
     sha256,
+    surroundings,
     write_json,
     write_text,
     written_aside,
@@ -201,3 +205,67 @@ def test_an_error_while_writing_hdf5_leaves_nothing(tmp_path):
     with pytest.raises(KeyError):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "too many files are open at once"),
+        (PermissionError(errno.EACCES, "Permission denied"), "may not be read"),
+        (RuntimeError("io: Too many open files (os error 24)"), "too many files are open at once"),
+        (OSError("unable to lock file, errno = 11, error message = 'Resource temporarily…'"), "has locked it"),
+        (OSError("truncated file: eof = 1000"), None),
+        (ValueError("24 is no number"), None),
+    ],
+)
+def test_what_is_no_fault_of_a_file_is_known_by_its_number_however_it_is_quoted(error, cause):
+    found = surroundings(error)
+    assert found is None if cause is None else cause in found
+
+
+@pytest.mark.parametrize("read", ["json", "table", "model", "npy", "matlab"])
+def test_every_reader_tells_a_lack_of_handles_from_damage(tmp_path, read):
+    """With no handle left at all: a file that is whole is not called damaged."""
+    path = tmp_path / "file"
+    script = f"""
+import numpy as np, pandas as pd, resource, scipy.io, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from vadlib.io import files, matlab, npy, tables
+from vadlib.errors import VadError
+from vadlib.models.checkpoint import load_model
+import torch, pyarrow.dataset
+path = Path({str(path)!r})
+make = {{
+    "json": lambda: path.write_text("{{}}"),
+    "table": lambda: pd.DataFrame({{"a": [1]}}).to_parquet(path),
+    "model": lambda: save_file({{"a": torch.zeros(1)}}, path),
+    "npy": lambda: np.save(path.open("wb"), np.zeros(2)),
+    "matlab": lambda: scipy.io.savemat(path, {{"gt": np.zeros(2)}}, appendmat=False),
+}}
+reads = {{
+    "json": lambda: files.read_json(path, "`it`"),
+    "table": lambda: tables.read_table(path, "`it`"),
+    "model": lambda: load_model(path, "raw", "`it`"),
+    "npy": lambda: npy.read_array(path),
+    "matlab": lambda: list(matlab.read_cells(path, "gt")),
+}}
+make[{read!r}]()
+try:
+    reads[{read!r}]()  # everything is imported now
+except VadError:
+    pass
+held = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+try:
+    while True:
+        held.append(open("/dev/null"))
+except OSError:
+    pass
+try:
+    reads[{read!r}]()
+except VadError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "too many files are open at once; raise the limit" in done.stdout, done.stderr

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.golden.make_state_small import ETA, LENGTH, MODEL
+from vadlib.authors import import_checkpoint
 from vadlib.engine.engine import Engine
-from vadlib.models.authors import import_checkpoint
 from vadlib.models.state import State
 from vadlib.scoring.perturbation import input_gradient, perturbed_errors, reconstruction_errors
 

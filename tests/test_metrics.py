@@ -15,6 +15,8 @@ from vadlib.evaluation.frames import (
     roc_points,
     smoothed_aurocs,
 )
+from vadlib.pipeline.evaluate import false_alarms
+from vadlib.scoring.thresholds import Threshold
 
 LABELS = [np.array([0, 0, 1, 1], bool), np.array([0, 1], bool), np.array([0, 0], bool)]
 SCORES = [np.array([1.0, 4.0, 3.0, 5.0]), np.array([9.0, 2.0]), np.array([0.0, 0.5])]
@@ -54,6 +56,31 @@ def test_equal_error_rate_where_a_threshold_hits_it():
 def test_equal_error_rate_between_two_thresholds():
     """ROC (0, 0), (0, 0.5), (1, 0.5), (1, 1): rates meet on the flat piece, at a false positive rate of 0.5."""
     assert equal_error_rate(np.array([1, 0, 1], bool), np.array([3.0, 2.0, 1.0])) == pytest.approx(0.5)
+
+
+THRESHOLD = Threshold(1.0, 0.0, 0.01, 0.0, None, 10, 10)
+
+
+def test_false_alarms_are_of_normal_frames_and_recall_of_anomalous_ones() -> None:
+    """Of 6 normal frames 2 are above, a frame without boxes is not; of 4 anomalous ones 1 is. Two alarms in 6 frames of
+    a second each: the first anomaly does not join what is before and after it."""
+    labels = [np.array([0, 1, 1, 0, 0, 0], bool), np.array([1, 1, 0, 0], bool)]
+    scores = [np.array([2.0, 1.5, 1.0, 9.0, np.nan, 0.0]), np.array([0.0, np.nan, 1.0, 0.5])]
+    assert false_alarms(labels, scores, THRESHOLD, [1.0, 1.0]) == {
+        "promised": 0.01,
+        "measured": pytest.approx(2 / 6),
+        "recall": 0.25,
+        "alarms_per_hour": 1200.0,
+    }
+    assert false_alarms(labels, scores, THRESHOLD, [1.0, None])["alarms_per_hour"] is None
+
+
+def test_of_one_class_the_other_share_does_not_exist() -> None:
+    normal, scores = [np.zeros(2, bool)], [np.array([0.0, 3.0])]
+    assert false_alarms(normal, scores, THRESHOLD, [1.0])["recall"] is None
+    assert false_alarms([~normal[0]], scores, THRESHOLD, [1.0]) == {
+        "promised": 0.01, "measured": None, "recall": 0.5, "alarms_per_hour": None,
+    }  # fmt: skip
 
 
 def test_smoothing_stays_inside_a_clip():

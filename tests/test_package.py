@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,18 +11,26 @@ import pytest
 
 from tests import layouts
 from tests.projects import COMPUTE, MOTION, run_stages, settings, until, write_boxes
-from vadlib.cubes.shards import Shard
+from vadlib.cubes.holdout import Piece
+from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
 from vadlib.footage.stream import make_scorer
-from vadlib.pipeline import package as stage
-from vadlib.pipeline.package import package_model, training_scores
+from vadlib.io.arrays import save_arrays
+from vadlib.pipeline import calibrate as stage
+from vadlib.pipeline.calibrate import calibrate, chosen_pieces
+from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.scorers import calibrated_scorer
+from vadlib.pipeline.sets import open_shard
+from vadlib.scoring.calibration import Statistics
+from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.model_folder import for_new_footage, read_package
-from vadlib.scoring.scores import Statistics
+from vadlib.scoring.scorer import score_clip
+from vadlib.scoring.thresholds import set_threshold
 from vadlib.settings import BRANCHES, YoloSettings
 
-USED = settings(source={"layout": "videos"}, threshold_quantile=0.75)
+USED = settings(source={"layout": "videos"}, false_alarms=0.05)
 PLACES = Places.of("mini")
 
 
@@ -33,7 +42,7 @@ def project(tmp_path_factory):
     (folder / "weights/mini").mkdir(parents=True)
     write_boxes(folder / "data/mini/boxes.csv", layouts.write_videos(folder / "data/mini", labels=True))
     with contextlib.chdir(folder):
-        run_stages(USED, until("fit_scores"))
+        run_stages(USED, until("calibrate"))
         package_model(PLACES, Path("models/mini"), USED, COMPUTE)
     return folder
 
@@ -61,46 +70,51 @@ def test_the_same_model_is_the_same_bytes(project, monkeypatch):
     assert not any(p.name.endswith(".partial") for p in Path("models").iterdir())
 
 
-def test_the_threshold_is_a_quantile_of_perturbed_normal_frames(project, monkeypatch):
-    """Scored as the stage `score` scores test clips: here by pretending that training clips are such."""
+def test_the_threshold_is_set_on_normal_footage_scored_as_test_footage_is(project, monkeypatch):
+    """By pretending that training clips are such: the scores of stage `score`, of each configuration."""
     monkeypatch.chdir(project)
-    from vadlib.clips import load_manifest
-    from vadlib.cubes.shards import CubeSet
-    from vadlib.pipeline.fit_scores import scoring_networks
-    from vadlib.pipeline.score import clip_errors
-    from vadlib.scoring.scores import anomaly_scores, frame_scores
+    calibration = read_package(project / "models/mini").calibration
+    assert set(calibration.normal) == {0.002}
+    scorer = calibrated_scorer(PLACES, USED, make_engine(COMPUTE))
+    clips = PLACES.load_manifest().split("training")
+    assert calibration.thresholds["best"].frames == sum(clip.frames for clip in clips)
+    for name, how in USED.configurations.items():
+        scores = []
+        for clip in clips:
+            raw, flow = open_shard(PLACES, clip, "raw"), open_shard(PLACES, clip, "flow")
+            values = scorer.measure_all(CubeSet([(raw, flow)]), [0.002], 32, seen=True)[0.002]
+            frame = raw.read("frame")
+            columns = {"": scorer.scores(how, values, 0.002)}
+            along = score_clip(how, frame, raw.read("boxes"), columns, clip.frames).columns[""]
+            scores.append(frame_scores(frame, along, clip.frames)[0])
+        expected = set_threshold(scores, 0.05, [clip.fps for clip in clips], how.track_before + 1)
+        # Pieces of clips were scored, in other batches, and tracks begin anew in each.
+        found = calibration.thresholds[name]
+        assert (found.promised, found.wanted) == (0.05, expected.wanted)
+        if not how.track_before:
+            assert found.value == pytest.approx(expected.value, rel=1e-3)
+            assert found.median == pytest.approx(expected.median, rel=1e-3)
 
-    engine = make_engine(COMPUTE)
-    networks = scoring_networks(PLACES, BRANCHES, engine, USED)
-    statistics = {b: Statistics(**v) for b, v in json.loads(PLACES.statistics.read_text()).items()}
-    scores = []
-    for clip in load_manifest(PLACES.manifest).split("training"):
-        raw, flow = PLACES.shard(clip, "raw"), PLACES.shard(clip, "flow")
-        errors = clip_errors(networks, CubeSet([(raw, flow)]), USED, 32, engine)[0.002]
-        cubes = anomaly_scores(errors, statistics, USED.weights)
-        scores += frame_scores(raw.read("frame"), cubes, clip.frames)[0].tolist()
-    found = read_package(project / "models/mini").threshold
-    assert (found.frames, found.eta, found.quantile) == (len(scores), 0.002, 0.75)
-    assert found.value == pytest.approx(np.quantile(scores, 0.75), rel=1e-4)
-    assert found.median == pytest.approx(np.median(scores), rel=1e-4)
+
+def test_held_out_pieces_alone_are_calibrated_on_or_all_where_there_are_none():
+    held = [Piece(0, 0, 10, False), Piece(0, 10, 20, True), Piece(1, 0, 30, True)]
+    assert chosen_pieces(held) == held[1:]
+    assert chosen_pieces(held[:1]) == held[:1]
 
 
-def test_of_much_footage_evenly_spaced_frames_are_scored(project, monkeypatch):
-    monkeypatch.chdir(project)
-    engine = make_engine(COMPUTE)
-    package = read_package(project / "models/mini")
-    networks = {b: engine.for_scoring(n) for b, n in package.networks.items()}
-    every = training_scores(PLACES, networks, package.statistics, USED, COMPUTE, engine)
-    monkeypatch.setattr(stage, "MOST_FRAMES", 5)
-    few = training_scores(PLACES, networks, package.statistics, USED, COMPUTE, engine)
-    np.testing.assert_allclose(few, every[np.linspace(0, len(every) - 1, 5).round().astype(int)], rtol=1e-4)
+def test_of_much_footage_the_beginning_of_each_piece_is_calibrated_on(monkeypatch):
+    monkeypatch.setattr(stage, "MOST_FRAMES", 25)
+    pieces = [Piece(0, 100, 200, True), Piece(1, 0, 5, True)]
+    assert chosen_pieces(pieces) == [Piece(0, 100, 112, True), Piece(1, 0, 5, True)]
 
 
 def test_without_boxes_in_normal_footage_there_is_no_threshold(project, monkeypatch):
     monkeypatch.chdir(project)
-    monkeypatch.setattr(Shard, "read", lambda self, name, rows=slice(None): np.zeros(0, np.int32))
-    with pytest.raises(VadError, match="no training frame has a box"):
-        training_scores(PLACES, {}, {}, USED, COMPUTE, make_engine(COMPUTE))
+    monkeypatch.setattr(stage, "chosen_pieces", lambda pieces: [Piece(0, 3, 3, True)])
+    before = PLACES.calibration.read_bytes()
+    with pytest.raises(VadError, match="no held-out training frame has a box, so there is no threshold"):
+        calibrate(PLACES, USED, COMPUTE)
+    assert PLACES.calibration.read_bytes() == before
 
 
 def cut(path: Path) -> None:
@@ -111,7 +125,10 @@ DAMAGE = {
     "no folder": (shutil.rmtree, "no model folder there"),
     "no settings": (lambda f: (f / "settings.json").unlink(), "settings.json: not found"),
     "no network": (lambda f: (f / "flow.safetensors").unlink(), "flow.safetensors: not found"),
-    "no threshold": (lambda f: (f / "threshold.json").unlink(), "threshold.json: not found"),
+    "no calibration": (lambda f: (f / "calibration.json").unlink(), "calibration.json: not found"),
+    "no evidence": (lambda f: (f / "evidence.safetensors").unlink(), "evidence.safetensors: not found"),
+    "half the evidence": (lambda f: cut(f / "evidence.safetensors"), "evidence.safetensors: damaged"),
+    "half the calibration": (lambda f: cut(f / "calibration.json"), "calibration.json: damaged"),
     "half a network": (lambda f: cut(f / "raw.safetensors"), "raw.safetensors: not a model"),
     "half the settings": (lambda f: cut(f / "settings.json"), "settings.json: damaged"),
     "half the statistics": (lambda f: cut(f / "statistics.json"), "statistics.json: damaged"),
@@ -122,11 +139,9 @@ DAMAGE = {
         ),
         "standard deviation of 0",
     ),
-    "a threshold of text": (
-        lambda f: (f / "threshold.json").write_text(
-            '{"value": "high", "median": 0, "quantile": 1, "eta": 0, "frames": 1}'
-        ),
-        "threshold.json: damaged",
+    "another eta": (
+        lambda f: (f / "settings.json").write_text(settings(eta=0.01).model_dump_json()),
+        "calibration.json: does not say what is normal of flow at eta 0.01",
     ),
     "the other branch's network": (
         lambda f: shutil.copy(f / "raw.safetensors", f / "flow.safetensors"),
@@ -152,6 +167,28 @@ def test_a_damaged_or_incomplete_folder_is_one_line(copied, damage):
         read_package(copied)
     assert "\n" not in str(caught.value)
     assert str(copied) in str(caught.value)
+
+
+EVIDENCE = {
+    "nothing": ({}, "looks.features: no rows of 1280 numbers"),
+    "no places": ({"place.places": None}, "place.places: no rows of 4 numbers"),
+    "other features": ({"looks.features": np.ones((3, 7), np.float32)}, "looks.features: no rows of 1280 numbers"),
+    "integers": ({"place.places": np.ones((3, 4), np.int32)}, "place.places: no rows of 4 numbers"),
+    "no rows": ({"place.places": np.ones((0, 4), np.float32)}, "place.places: no rows of 4 numbers"),
+    "not a number": ({"place.places": np.full((3, 4), np.nan, np.float32)}, "place.places: not finite numbers"),
+}
+
+
+@pytest.mark.parametrize("damage", EVIDENCE)
+def test_evidence_that_is_not_what_was_learned_is_one_line(copied, damage):
+    changed, expected = EVIDENCE[damage]
+    arrays = {**read_package(copied).evidence, **changed} if changed else {}
+    (copied / "evidence.safetensors").unlink()
+    save_arrays(copied / "evidence.safetensors", {name: a for name, a in arrays.items() if a is not None})
+    with pytest.raises(VadError, match=re.escape(expected)) as caught:
+        read_package(copied).scorer(make_engine(COMPUTE))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{copied / 'evidence.safetensors'}: damaged")
 
 
 def test_imported_boxes_cannot_see_new_footage_and_the_error_says_what_can(copied):
@@ -194,6 +231,6 @@ def test_baselines_are_packaged_too(project, tmp_path, monkeypatch, kind):
     shutil.copytree(project, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     used = settings(source={"layout": "videos"}, model={"kind": kind, "widths": [4, 8, 8]})
-    run_stages(used, ["train_raw", "train_flow", "fit_scores"])
+    run_stages(used, ["train_raw", "train_flow", "fit_scores", "calibrate"])
     package_model(PLACES, Path("models/other"), used, COMPUTE)
     assert read_package(Path("models/other")).settings.model.kind == kind

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vadlib.engine.engine import Engine
-from vadlib.models.objective import cube_errors, reconstruction_loss
+from vadlib.models.objective import cube_errors, median_errors, reconstruction_loss
 from vadlib.models.state import State
 from vadlib.scoring.perturbation import input_gradient, perturbed_errors
 from vadlib.settings import StateSettings
@@ -36,6 +36,24 @@ def test_a_cubes_error_is_the_p_norm_to_the_p(p, expected):
     torch.testing.assert_close(errors, torch.tensor([float(expected)]))
 
 
+def test_the_median_error_is_the_middle_frames_mean_end_point_error():
+    """Off by (3, 4) at one of two pixels, in all, in none of them: 2.5, 5 and 0 px."""
+    off = torch.tensor([3.0, 4.0]).reshape(1, 1, 2, 1, 1)
+    output = torch.cat([off * torch.tensor([1.0, 0.0]), off * torch.ones(2), off * torch.zeros(2)], dim=1)
+    assert median_errors(output, torch.zeros_like(output)).tolist() == [2.5]
+    assert median_errors(output[:, [1, 1, 2]], torch.zeros_like(output)).tolist() == [5.0]
+
+
+def test_one_odd_frame_decides_the_norm_and_not_the_median():
+    torch.manual_seed(0)
+    output, target = torch.rand(4, 5, 3, 6, 6), torch.rand(4, 5, 3, 6, 6)
+    odd = output.clone()
+    largest = (output - target).norm(dim=2).mean((2, 3)).argmax(dim=1)
+    odd[torch.arange(4), largest] += 100
+    assert (cube_errors(odd, target, 2) > 100 * cube_errors(output, target, 2)).all()
+    torch.testing.assert_close(median_errors(odd, target), median_errors(output, target), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(("p", "expected"), [(1, (3 + 6) / 2), (2, (3 + 12) / 2), (3, (3 + 24) / 2)])
 def test_the_loss_is_the_mean_over_cubes_of_their_errors(p, expected):
     """Two cubes, off by 1 and by 2 in each of three channels."""
@@ -57,6 +75,9 @@ def test_equation_2_by_hand():
     torch.testing.assert_close(errors["raw"], torch.tensor([(0.04 + 0.36 + 0.16) / 4]))
     torch.testing.assert_close(errors["flow"], torch.tensor([0.36 + 0.04]))
     perturbed = perturbed_errors(networks, x, flow, [0.1], 2, "sum", ENGINE)[0.1]
+    # Of the same reconstruction: the length of (0.15, 0.25, 0.15), and of (0.4, 0).
+    torch.testing.assert_close(perturbed["raw_median"], torch.tensor([0.43**0.5 / 2]))
+    torch.testing.assert_close(perturbed["flow_median"], torch.tensor([0.4]))
     torch.testing.assert_close(perturbed["raw"], torch.tensor([0.43 / 4]))
     torch.testing.assert_close(perturbed["flow"], torch.tensor([0.16]))
 

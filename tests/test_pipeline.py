@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from tests.projects import (
 from vadlib.clips import load_manifest
 from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
-from vadlib.pipeline import build, detect, flow, score, train
+from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings
 
@@ -136,15 +135,27 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
     assert list(boxes) == ["clip", "split", "frame", *BOX, "score", "cls", "source"]
     assert len(boxes) == 5 * layouts.FRAMES + ANOMALOUS
     cubes = pd.read_parquet(work / "scores/eta_0.002/cubes.parquet")
-    assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "raw_error", "flow_error", "score"]
+    measured = ["raw", "raw_median", "flow", "flow_median", "speed", "looks", "place", "cube_flow"]
+    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "looks", "place")]
+    along = ["paper", "best", *parts, "cube_flow_track", "speed_track"]
+    assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "track", *measured, *along]
+    assert cubes.notna().all(axis=None)
     testing = boxes[boxes["split"] == "testing"].reset_index(drop=True)
     pd.testing.assert_frame_equal(cubes[["clip", "frame", *BOX]], testing[["clip", "frame", *BOX]])
     frames = pd.read_parquet(work / "scores/eta_0.002/frames.parquet")
-    assert list(frames) == ["clip", "frame", "score", "boxes", "floor"]
+    floors = {"box": "magnitude", "cube": "cube_flow", "cube along its track": "cube_flow_track"}
+    floors["trunk along its track"] = "speed_track"
+    assert list(frames) == ["clip", "frame", "boxes", "best", "paper", *(f"floor {name}" for name in floors), *parts]
     expected = [(key.split("/")[1], t) for key in truth.frames if "testing" in key for t in range(layouts.FRAMES)]
     assert list(zip(frames["clip"], frames["frame"], strict=True)) == expected
-    best = cubes.groupby(["clip", "frame"], sort=False)["score"].max()
-    np.testing.assert_array_equal(frames["score"], best)
+    highest = cubes.groupby(["clip", "frame"], sort=False)
+    for column in ("best", "paper", *parts):
+        np.testing.assert_array_equal(frames[column], highest[column].max())
+    for name, column in floors.items():
+        np.testing.assert_array_equal(frames[f"floor {name}"], highest[column].max())
+    # All weights are 1: `best` is the sum of its parts.
+    own = [f"{name}_part" for name in settings().best.evidence]
+    np.testing.assert_allclose(cubes["best"], cubes[own].sum(axis=1), rtol=1e-6)
     assert list(pd.read_csv(metrics / "roc.csv")) == ["false_positive_rate", "true_positive_rate"]
     assert list(pd.read_csv(metrics / "frame_scores.csv")) == ["clip", "frame", "score", "label"]
     for branch in BRANCHES:
@@ -160,6 +171,7 @@ def test_stages_count_what_they_did(layout):
     assert counts["detect"]["frames"] == counts["flow"]["frames"] == counts["build_raw"]["frames"] == 60
     assert counts["build_raw"]["cubes"] == counts["build_flow"]["cubes"] == counts["detect"]["boxes"]
     assert counts["train_raw"]["cubes"] == counts["fit_scores"]["cubes"] == 24
+    assert counts["calibrate"] == {"held-out frames": 24, "cubes": 24}
 
 
 def test_cubes_show_what_is_in_the_boxes(finished):
@@ -180,6 +192,10 @@ def test_the_rendered_street_goes_through_on_motion_boxes(tmp_path, monkeypatch)
     regions = pd.read_csv("work/mini/prepared/footage/regions.csv")
     assert counts["evaluate"]["regions"] == len(regions) > 0
     assert counts["evaluate"]["tracks"] == len(regions.groupby(["clip", "track"]))
+    kinds = json.loads(Path("metrics/mini/metrics.json").read_text())["kinds"]
+    frames = regions.drop_duplicates(["clip", "frame", "kind"]).groupby("kind").size()
+    assert {row["kind"]: row["frames"] for row in kinds} == frames.to_dict()
+    assert len(kinds) == 2  # a clip of each sort
     assert leftovers(tmp_path) == []
 
 
@@ -192,7 +208,7 @@ def test_frames_without_boxes_are_counted_and_rank_last(tmp_path, monkeypatch):
     run_stages(settings())
     frames = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
     empty = frames["clip"] == "01"
-    assert frames.loc[empty, "score"].isna().all()
+    assert frames.loc[empty, ["best", "paper", "floor box", "looks_part"]].isna().all(axis=None)
     assert (frames["boxes"] == 0).equals(empty)
     assert json.loads(Path("metrics/mini/metrics.json").read_text())["counts"]["frames_without_boxes"] == 12
     # The four anomalous frames of clip 01 come after every other frame on the curve: below them lies
@@ -254,7 +270,7 @@ def test_a_clip_shorter_than_a_cube_goes_through(project, frames):
     counts = run_stages(settings())
     scores = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
     assert (scores["clip"] == "01").sum() == frames
-    assert scores["score"].notna().all()
+    assert scores[["best", "paper"]].notna().all(axis=None)
     assert counts["evaluate"]["frames"] == frames + 2 * layouts.FRAMES
 
 
@@ -291,21 +307,24 @@ def _squares(truth: layouts.Truth, key: str):
 
 def test_each_eta_of_a_sweep_leaves_a_folder_and_a_row(copied):
     alone = Path("work/mini/scores/eta_0.002/cubes.parquet").read_bytes()
-    run_stages(settings(eta=[0.01, 0.002, 0.0]), ["score", "evaluate"])
+    run_stages(settings(eta=[0.01, 0.002, 0.0]), ["calibrate", "score", "evaluate"])
     assert sorted(p.name for p in Path("work/mini/scores").iterdir()) == ["eta_0", "eta_0.002", "eta_0.01"]
     assert Path("work/mini/scores/eta_0.002/cubes.parquet").read_bytes() == alone
     sweep = pd.read_csv("metrics/mini/eta.csv")
-    assert list(sweep) == ["eta", "micro", "macro", "average_precision", "equal_error_rate"]
-    assert sweep["eta"].tolist() == [0, 0.002, 0.01]
+    assert list(sweep) == ["configuration", "eta", "micro", "macro", "average_precision", "equal_error_rate"]
+    assert sweep["eta"].tolist() == [0, 0, 0.002, 0.002, 0.01, 0.01]
+    assert sweep["configuration"].tolist() == ["best", "paper"] * 3
     metrics = json.loads(Path("metrics/mini/metrics.json").read_text())
     assert metrics["eta"] == 0.01  # the first is the headline
-    assert metrics["auroc"]["micro"] == pytest.approx(sweep["micro"].iloc[2], rel=1e-5)
+    assert metrics["auroc"]["micro"] == pytest.approx(sweep["micro"].iloc[4], rel=1e-5)
+    paper = json.loads(Path("metrics/mini/paper.json").read_text())
+    assert paper["auroc"]["micro"] == pytest.approx(sweep["micro"].iloc[5], rel=1e-5)
     assert alone != Path("work/mini/scores/eta_0.01/cubes.parquet").read_bytes()
 
 
 def test_a_sweep_that_is_over_leaves_no_scores_behind(copied):
-    run_stages(settings(eta=[0.0, 0.01]), ["score"])
-    run_stages(settings(eta=0.02), ["score"])
+    run_stages(settings(eta=[0.0, 0.01]), ["calibrate", "score"])
+    run_stages(settings(eta=0.02), ["calibrate", "score"])
     assert [p.name for p in Path("work/mini/scores").iterdir()] == ["eta_0.02"]
 
 
@@ -314,12 +333,46 @@ def test_evaluate_wants_every_eta_scored(copied):
         run_stages(settings(eta=0.5), ["evaluate"])
 
 
+def test_score_wants_every_eta_calibrated(copied):
+    line = r"calibration.json: does not say what is normal of flow at eta 0.5; make it with `dvc repro calibrate@mini`"
+    with pytest.raises(VadError, match=line):
+        run_stages(settings(eta=0.5), ["score"])
+
+
+def test_a_long_eta_is_found_again_in_the_calibration(copied):
+    run_stages(settings(eta=1 / 300), ["calibrate", "score"])
+    assert [p.name for p in Path("work/mini/scores").iterdir()] == ["eta_0.00333333"]
+
+
 def test_one_branch_alone_scores_by_it_alone(copied):
-    run_stages(settings(branches="raw"), ["score"])
+    """And perturbs by it alone: the paper's score is its standardised error."""
+    ways = {
+        name: how.model_copy(update={"evidence": ("raw",)}).model_dump(mode="json")
+        for name, how in settings().configurations.items()
+    }
+    run_stages(settings(**ways), ["fit_scores", "calibrate", "score"])
     cubes = pd.read_parquet("work/mini/scores/eta_0.002/cubes.parquet")
-    assert "flow_error" not in cubes
-    fitted = json.loads(Path("work/mini/model/statistics.json").read_text())["raw"]
-    np.testing.assert_allclose(cubes["score"], (cubes["raw_error"] - fitted["mean"]) / fitted["std"], rtol=1e-6)
+    assert not {"flow", "flow_median", "flow_part"} & set(cubes)
+    fitted = json.loads(Path("work/mini/model/statistics.json").read_text())
+    assert list(fitted) == ["raw"]
+    raw = fitted["raw"]
+    np.testing.assert_allclose(cubes["paper"], (cubes["raw"] - raw["mean"]) / raw["std"], rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(cubes["best"], cubes["raw_part"])
+
+
+def test_the_comparison_of_architectures_scores_as_the_paper_does(copied):
+    """Of the pipeline's own architecture it says what `evaluate` does, whatever params.yaml makes of `paper`."""
+    other = settings(paper={"evidence": ["raw", "flow"], "calibration": "tail", "track_before": 3})
+    for used in (settings(), other):
+        compare.compare_kind(Places.of("mini"), "state", used, COMPUTE)
+        table = pd.read_csv("metrics/mini/comparison/state.csv")
+        assert table.groupby("branches").size().to_dict() == {"raw": 2, "flow": 2, "both": 5}
+        row = table[(table["branches"] == "both") & (table["eta"] == 0.002)].iloc[0]
+        paper = json.loads(Path("metrics/mini/paper.json").read_text())
+        assert row["micro"] == pytest.approx(paper["auroc"]["micro"], rel=1e-5)
+        assert row["average_precision"] == pytest.approx(paper["average_precision"], rel=1e-5)
+    counts = compare.compare_kind(Places.of("mini"), "conv_ae", settings(), COMPUTE)
+    assert counts == {"clips": 3, "results": 9}
 
 
 # Same inputs, same bytes
@@ -357,9 +410,9 @@ class Killed(BaseException):
 CALLED = {
     "detect": (detect, "read_frames"),
     "flow": (flow, "read_frames"),
-    "build_raw": (build, "read_frames"),
-    "build_flow": (build, "read_flow"),
-    "score": (score, "perturbed_errors"),
+    "build_raw": (build_raw, "read_frames"),
+    "build_flow": (build_flow, "read_flow"),
+    "score": (score, "CubeSet"),
 }
 
 
@@ -431,15 +484,16 @@ OTHER = {
 
 @pytest.mark.parametrize("stage", CALLED)
 def test_other_settings_never_meet_what_a_killed_run_left(copied, tmp_path_factory, monkeypatch, stage):
+    stages = ["calibrate", "score"] if stage == "score" else [stage]
     clean = tmp_path_factory.mktemp("clean")
     shutil.copytree(copied, clean, dirs_exist_ok=True)
     with contextlib.chdir(clean):
-        run_stages(settings(**OTHER[stage]), [stage])
+        run_stages(settings(**OTHER[stage]), stages)
     with monkeypatch.context() as context:
         watch(context, stage, kill_at=2)
         with pytest.raises(Killed):
             run_stages(settings(), [stage])
-    run_stages(settings(**OTHER[stage]), [stage])
+    run_stages(settings(**OTHER[stage]), stages)
     assert artefacts(copied) == artefacts(clean)
     assert artefacts(copied) != {}
     assert not any(Path(".scratch").iterdir())
@@ -459,7 +513,7 @@ def test_a_changed_frame_never_meets_what_a_killed_run_left(copied, monkeypatch)
 
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, monkeypatch, branch):
-    often = settings(training={"epochs": 1, "batch": 8, "checkpoint_seconds": 1e-9})
+    often = settings(training={"epochs": 1, "checkpoint_seconds": 1e-9})
     run_stages(often, [f"train_{branch}"])
     whole = artefacts(copied)
     real, kept = train.save_state, []
@@ -483,7 +537,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(copied, finished, mo
 
 
 def test_the_live_curve_is_the_curve_that_is_left_and_a_killed_training_goes_on_with_it(copied, monkeypatch):
-    often = settings(training={"epochs": 3, "batch": 8, "checkpoint_seconds": 1e-9})
+    often = settings(training={"epochs": 3, "checkpoint_seconds": 1e-9})
     places, live = Places.of("mini"), Path("dvclive/mini/raw")
     train.train_model(places, "raw", often, COMPUTE, live=live)
     left = pd.read_csv("metrics/mini/loss_raw.csv")
@@ -522,7 +576,7 @@ def test_the_live_curve_of_a_long_training_has_a_thousand_points_at_most(tmp_pat
 
 
 def test_a_training_whose_model_cannot_be_saved_is_not_lost(copied, finished, monkeypatch):
-    often = settings(training={"epochs": 1, "batch": 8, "checkpoint_seconds": 1e-9})
+    often = settings(training={"epochs": 1, "checkpoint_seconds": 1e-9})
 
     def full(*args):
         raise Killed
@@ -577,27 +631,43 @@ def dvc_params() -> dict[str, set[str]]:
 
 def test_every_key_of_a_data_set_is_a_parameter_of_some_stage():
     listed = set().union(*dvc_params().values())
-    assert {key for key in listed if not key.startswith("compute.")} == keys(DatasetSettings)
+    of_dataset = {key.partition(".")[0] for key in listed if not key.startswith("compute.")}
+    assert of_dataset == keys(DatasetSettings)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_no_setting_that_dvc_does_not_know_it_by(copied, stage):
-    class Watched:
-        def __getattr__(self, key):
-            used.update({"branches", "w_raw", "w_flow"} if key == "weights" else {key})
-            return getattr(real, key)
+    used = set()
 
-    used, real = set(), settings()
-    run_stages(Watched(), [stage])
-    # A model carries the settings it was trained with, and is itself a dependency; of `training`
-    # fit_scores passes on what only draws a part of the cubes, and takes all.
-    by_model = {"fit_scores": {"model", "training"}, "score": {"model"}}
-    allowed = dvc_params()[re.sub("^train_.*", "train", stage)] | by_model.get(stage, set())
-    assert used - allowed == set()
+    class Watched:
+        """Settings, or one of their groups, that note which of their keys are read."""
+
+        def __init__(self, group, place=""):
+            self.group, self.place = group, place
+
+        def __getattr__(self, key):
+            value = getattr(self.group, key)
+            if key in ("best", "paper", "training"):
+                return Watched(value, key)
+            if self.place:  # what is no key, such as a property, may read them all
+                used.add(f"{self.place}.{key}" if key in keys(type(self.group)) else self.place)
+            else:
+                properties = {"branches": {"best.evidence", "paper.evidence"}, "configurations": {"best", "paper"}}
+                used.update(properties.get(key, {key}))
+            return value
+
+    run_stages(Watched(settings()), [stage])
+    # A model carries the settings it was trained with, as cubes those they were cut with, and is itself a dependency;
+    # the seed draws a part of the cubes, and fit_scores takes all.
+    carried = {"fit_scores": {"model", "cube", "training.seed"}, "calibrate": {"model", "cube"}, "score": {"model"}}
+    allowed = dvc_params()[stage] | carried.get(stage, set())
+    assert {key for key in used if not {key, key.partition(".")[0]} & allowed} == set()
 
 
 def test_compute_settings_change_no_result(copied, finished):
-    run_stages(settings(), ["fit_scores", "score"], ComputeSettings(workers=1, precision="fp32", score_batch=7))
+    run_stages(
+        settings(), ["fit_scores", "calibrate", "score"], ComputeSettings(workers=1, precision="fp32", score_batch=7)
+    )
     assert artefacts(copied).keys() == artefacts(finished).keys()
     for table in ("cubes", "frames"):
         path = f"work/mini/scores/eta_0.002/{table}.parquet"

@@ -1,12 +1,15 @@
 """`vad score`: what it leaves, from any kind of footage, and after a kill, Ctrl-C or damage."""
 
+import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,12 +17,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tests import layouts
+from tests import layouts, videos
+from tests.conftest import ROOT
 from tests.projects import COMPUTE, make_packaged, until
 from vadlib.cli.main import app
-from vadlib.errors import VadError
+from vadlib.clips import read_footage
+from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage import score as module
-from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, Footage, find_footage, listed_paths, score_footage
+from vadlib.footage.find import Footage, find_footage, listed_paths
+from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.io.ownership import LEDGER
 from vadlib.scoring.model_folder import read_package
@@ -30,7 +36,7 @@ FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A model folder `models/mini`, and the footage it was made from."""
-    return make_packaged(tmp_path_factory.mktemp("scored"), until("fit_scores"))
+    return make_packaged(tmp_path_factory.mktemp("scored"), until("calibrate"))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,8 @@ def test_one_video_leaves_tables_video_and_page(project, tmp_path):
     np.testing.assert_allclose(frames["time_s"], np.arange(12) / 25, atol=1e-6)
     assert (frames["is_anomalous"] == (frames["score"] > 0)).all()
     has = frames["boxes"] > 0
-    assert (frames[["score", "x1", "y1", "x2", "y2"]].notna().all(axis=1) == has).all()
+    assert (frames[["score", "x1", "y1", "x2", "y2", "track"]].notna().all(axis=1) == has).all()
+    assert frames["reason"][~frames["is_anomalous"]].isna().all()
     segments = pd.read_csv(tmp_path / "out/segments.csv")
     assert tuple(segments) == SEGMENT_COLUMNS
     assert segments["peak_score"].max() == frames["score"].max()
@@ -102,7 +109,8 @@ def test_boxes_are_drawn_where_they_are_in_their_colours(model):
     boxes = np.array([[10, 20, 60, 70], [100, 20, 150, 70]], np.float32)
     scores = np.array([threshold.median, threshold.value + 1])
     none = np.zeros((2, 0))
-    frame = ScoredFrame(0, 0.0, np.zeros((120, 320, 3), np.uint8), boxes, scores, scores[1], none, none, 0)
+    image = np.zeros((120, 320, 3), np.uint8)
+    frame = ScoredFrame(0, 0.0, image, boxes, scores, np.arange(2), {}, scores[1], none, none, 0, True)
     picture = draw_boxes(frame, threshold).astype(int)
     assert picture.shape == (240, 640, 3)
     assert np.abs(picture[90, 20] - NORMAL).max() < 10  # left edge of the first box, twice as large
@@ -132,7 +140,9 @@ def test_the_same_footage_is_the_same_bytes(project, model, tmp_path):
 
 def test_parquet_holds_the_same_rows(project, model, tmp_path):
     score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path, parquet=True)
-    expected = pd.read_csv(tmp_path / "frames.csv").astype({"frame": "int32", "boxes": "int32"})
+    types = {"frame": "int32", "boxes": "int32", "track": "float64", "reason": "str"}  # no box has no track
+    expected = pd.read_csv(tmp_path / "frames.csv", keep_default_na=False, na_values={"score": "", "track": ""})
+    expected = expected.astype(types)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frames.parquet"), expected)
 
 
@@ -193,8 +203,7 @@ def test_what_is_no_footage_is_one_line(tmp_path):
         named(tmp_path / "gone.mp4")
     with pytest.raises(VadError, match=r"empty: no footage in the folder"):
         named(tmp_path / "empty")
-    with pytest.raises(VadError, match=r"same name as those of .*A.mp4; rename"):
-        named(tmp_path / "A.mp4", tmp_path / "a")
+    assert named(tmp_path / "A.mp4", tmp_path / "a") == ["A.mp4", "a/images"]
 
 
 # Kills and damage
@@ -245,14 +254,149 @@ def test_ctrl_c_finishes_the_files_of_what_was_done(project, tmp_path):
 
 
 def test_a_cut_video_is_an_error_and_what_came_before_is_kept(project, model, tmp_path):
+    """All of it: the rows of frames that were still waiting for others too."""
     long_video(tmp_path / "cut.avi", 200)
     content = (tmp_path / "cut.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
-    with pytest.raises(VadError, match=r"clip cut"):
+    with pytest.raises(FootageError, match=r"clip cut \(.*cut\.avi\): cut at \d.\d s, .* of the 200 its header names"):
         score_footage(Footage("cut", tmp_path / "cut.avi"), *model, tmp_path / "out")
+    losses = Losses()
+    whole = len(list(read_footage(tmp_path / "cut.avi", "cut", 25, losses)))
     frames = pd.read_csv(tmp_path / "out/frames.csv")
-    assert 50 < len(frames) < 150
+    assert 50 < len(frames) == whole < 150
     assert len(shown(tmp_path / "out/annotated.mp4")) == len(frames)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "cut at" in page
+    counts = score_footage(Footage("cut", tmp_path / "cut.avi"), *model, tmp_path / "out", losses=Losses())
+    assert counts["frames"] == whole
+
+
+def test_what_was_left_out_and_how_times_were_made_stands_in_the_report(model, tmp_path):
+    path = videos.damaged(videos.make(tmp_path, "avi", codec="libx264", b_frames=2), 40)
+    losses = Losses()
+    score_footage(Footage("a", path), *model, tmp_path / "out", losses=losses)
+    frames = pd.read_csv(tmp_path / "out/frames.csv")
+    assert len(frames) + losses.frames == 100
+    assert np.diff(frames["time_s"]).min() > 0
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "1 frame (0.04 s) left out: clip a: frame 40" in page
+    assert "the times of all frames were made from the frame rate (25 frames/s)" in page
+
+
+def test_one_bad_clip_does_not_end_the_others(project, tmp_path):
+    """Five bad in five ways, a damaged one and a cut one among them, beside good ones."""
+    footage = tmp_path / "footage"
+    good = project / "data/mini/testing/01.mp4"
+    for name in ("cam1/1", "cam1/2", "cam2/1"):
+        (footage / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(good, footage / f"{name}.mp4")
+    videos.damaged(videos.make(footage / "cam2", "mov"), *range(40, 45), size=10**6).rename(
+        footage / "cam2/damaged.mov"
+    )
+    videos.cut(videos.make(footage, "mkv")).rename(footage / "cut.mkv")
+    videos.cut(videos.make(footage, "3gp")).rename(footage / "no-index.3gp")
+    videos.write(footage / "tiny.avi", "mpeg4", frames=[p[:8, :8] for p in videos.pictures(3)])
+    (footage / "text.mp4").write_text("hello")
+    (footage / "lost+found").mkdir()
+    before = {path: path.read_bytes() for path in footage.rglob("*") if path.is_file()}
+    done = vad("score", footage, "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert done.exit_code == 3, done.output
+    scored = [path.removesuffix("/frames.csv") for path in files(tmp_path / "out") if path.endswith("frames.csv")]
+    assert scored == ["cam1/1", "cam1/2", "cam2/1", "cam2/damaged", "cut"]
+    lines = done.stderr.splitlines()
+    assert sum(line.startswith("left out: ") for line in lines) == 3
+    for file in ("no-index.3gp", "tiny.avi", "text.mp4", "damaged.mov", "cut.mkv"):
+        assert sum(file in line for line in lines) == 1, file
+    lost = re.search(r"5 clips, .*3 clips left out, 2 clips partly left out, (\d+) frames left out, ", done.stdout)
+    assert 54 <= int(lost[1]) <= 60  # of 100: the five damaged, and the half that is missing
+    assert {path: path.read_bytes() for path in before} == before
+    strict = vad("score", footage, "--model", project / "models/mini", "--output", tmp_path / "strict", "--strict")
+    assert strict.exit_code == 1
+    assert strict.stderr.startswith("error: ")
+    assert strict.stderr.count("\n") == 1
+    assert not (tmp_path / "strict").exists()
+
+
+def test_strict_stops_at_what_is_lost_of_a_clip_once_it_is_scored(project, tmp_path):
+    path = videos.damaged(videos.make(tmp_path / "f", "mp4"), 40)
+    shutil.copyfile(project / "data/mini/testing/01.mp4", tmp_path / "f/b.mp4")
+    given = ("score", tmp_path / "f", "--model", project / "models/mini", "--output", tmp_path / "out", "--strict")
+    done = vad(*given)
+    assert done.exit_code == 1
+    assert re.fullmatch(
+        r"error: clip a: frame 40 \(.*a\.mp4\) at .* cannot be decoded .*; replace the file.*\n", done.stderr
+    )
+    assert len(pd.read_csv(tmp_path / "out/a/frames.csv")) == 99
+    assert not (tmp_path / "out/b").exists()
+    path.unlink()
+    assert vad(*given).exit_code == 0
+
+
+@pytest.mark.parametrize("spoil", ["text", "gone", "empty folder"])
+def test_nothing_that_can_be_scored_is_an_error(project, tmp_path, spoil):
+    path = tmp_path / "a.mp4"
+    if spoil == "text":
+        path.write_text("hello")
+    elif spoil == "empty folder":
+        path.mkdir()
+    done = vad("score", path, path.with_name("b.mp4"), "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "error: nothing was scored: none of it can be read"
+    assert done.stderr.count("left out: ") == 2
+    alone = vad("score", path, "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert (alone.exit_code, alone.stderr.count("\n")) == (1, 1)
+    assert re.match(r"error: .*a\.mp4\)?: (cannot be opened as|not found; expected|no footage in)", alone.stderr)
+    assert not (tmp_path / "out/frames.csv").exists()
+
+
+def test_names_that_clash_nest_as_the_footage_does(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cam1/00.mp4", "cam2/00.mp4"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copyfile(project / "data/mini/testing/01.mp4", name)
+    for given in (["cam1/00.mp4", "cam2/00.mp4"], ["cam1", "cam2"]):
+        shutil.rmtree("out", ignore_errors=True)
+        done = vad("score", *given, "--model", project / "models/mini", "--output", "out")
+        assert done.exit_code == 0, done.output
+        assert files(Path("out")) == [f"{cam}/00/{file}" for cam in ("cam1", "cam2") for file in FILES]
+
+
+def test_odd_names_are_scored_under_safe_ones(project, tmp_path):
+    """With a name that is no UTF-8, in a process of its own; each in one line on the terminal."""
+    video = project / "data/mini/testing/01.mp4"
+    for name in (b'a"b.mp4', b"a\nb.mp4", b"\xff.mp4"):
+        shutil.copyfile(video, os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    (tmp_path / "bad\n\x1b.mp4").write_text("hello")
+    command = [
+        sys.executable,
+        "-m",
+        "vadlib",
+        "score",
+        tmp_path,
+        "--model",
+        project / "models/mini",
+        "--output",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 3, done.stderr
+    assert "3 clips, 36 frames" in done.stdout
+    found = [p.parent.name for p in (tmp_path / "out").rglob("frames.csv")]
+    assert sorted(name.rsplit("-", 1)[0] for name in found) == ["_", "a_b", "a_b"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"left out: {tmp_path}/bad \\x1b.mp4: cannot be opened as a video")
+
+
+def test_snapshots_have_the_times_of_their_names(project, tmp_path):
+    images = sorted((project / "data/mini/testing/02").iterdir(), key=lambda p: int(re.sub(r"\D", "", p.stem)))
+    (tmp_path / "s").mkdir()
+    for number, image in enumerate(images):
+        shutil.copyfile(image, tmp_path / f"s/0107_1007{5 * number:02d}-01-m.png")
+    done = vad("score", tmp_path / "s", "--model", project / "models/mini", "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out/frames.csv")["time_s"], 5 * np.arange(12))
 
 
 def test_an_earlier_runs_files_do_not_stand_beside_this_ones(project, model, tmp_path):
@@ -263,9 +407,25 @@ def test_an_earlier_runs_files_do_not_stand_beside_this_ones(project, model, tmp
     assert not {*FILES, "frames.parquet"} & set(files(tmp_path)) - {"frames.csv", "segments.csv"}
 
 
-def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
-    from types import SimpleNamespace
+def test_a_row_says_which_object_made_the_score_and_why(tmp_path):
+    """The reason has commas in it, and stands only where the frame is called anomalous."""
+    frame = SimpleNamespace(
+        number=3, time=0.12, score=9.5, boxes=np.array([[0, 0, 1, 1], [1, 2, 3, 4.5]]), tracks=np.array([4, 7]), top=1,
+        reason="It is as fast as 1 in 1,200 normal objects",
+    )  # fmt: skip
+    empty = SimpleNamespace(number=4, time=0.16, score=float("nan"), boxes=np.zeros((0, 4)), top=None)
+    with module._Rows(tmp_path / "f.csv", FRAME_COLUMNS) as rows:
+        for row in (module._row(frame, True), module._row(frame, False), module._row(empty, False)):
+            rows.add(row)
+    head, *lines = csv.reader((tmp_path / "f.csv").open(encoding="ascii"))
+    assert tuple(head) == FRAME_COLUMNS
+    numbers = ["3", "0.12", "9.5", "True", "2", "1.0", "2.0", "3.0", "4.5", "7"]
+    assert lines[0] == [*numbers, "It is as fast as 1 in 1,200 normal objects"]
+    assert lines[1] == [*numbers[:3], "False", *numbers[4:], ""]
+    assert lines[2] == ["4", "0.16", "", "False", "0", *[""] * 6]
 
+
+def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
     anomalous = {10, 11, 12, 20, 100, 101}
     with module._Segments(tmp_path / "s.csv") as segments:
         for number in range(150):

@@ -14,11 +14,14 @@ from vadlib.errors import VadError
 from vadlib.flow import registry as flows
 from vadlib.models import registry as models
 from vadlib.settings import (
+    OWN_FOOTAGE,
+    PAPER,
     ComputeSettings,
     DatasetSettings,
     DetectorSettings,
     FlowSettings,
     ModelSettings,
+    ScoreSettings,
     SourceSettings,
     groups_of,
     load_dataset,
@@ -53,8 +56,10 @@ def test_the_projects_own_file_loads():
 def test_the_benchmarks_carry_the_papers_settings():
     found = load_params(ROOT / "params.yaml").dataset
     avenue, shanghaitech = found["avenue"], found["shanghaitech"]
-    assert (avenue.w_raw, avenue.w_flow, avenue.eta) == (0.3, 1.0, (0.002,))
-    assert (shanghaitech.w_raw, shanghaitech.w_flow, shanghaitech.eta) == (1.0, 1.0, (0.005,))
+    assert (avenue.paper.weights, avenue.eta) == ({"raw": 0.3, "flow": 1.0}, (0.002,))
+    assert (shanghaitech.paper.weights, shanghaitech.eta) == ({"raw": 1.0, "flow": 1.0}, (0.005,))
+    for settings in found.values():
+        assert settings.paper.model_copy(update={"w_raw": 1.0}) == PAPER
     for settings in (avenue, shanghaitech):
         assert (settings.cube.length, settings.cube.patch) == (7, 32)
         assert (settings.model.widths, settings.model.heads, settings.model.p) == ((32, 64, 128), 4, 2.0)
@@ -77,18 +82,44 @@ def test_settings_cannot_be_changed():
         ComputeSettings().workers = 3
 
 
+def test_best_is_one_configuration_for_all_data_sets():
+    """None is tuned to a data set, and what `vad train` uses is the same."""
+    assert (
+        {s.best for s in load_params(ROOT / "params.yaml").dataset.values()} == {ScoreSettings()} == {OWN_FOOTAGE.best}
+    )
+
+
 @pytest.mark.parametrize(
-    ("branches", "weights"),
-    [("both", {"raw": 0.5, "flow": 1.0}), ("raw", {"raw": 0.5}), ("flow", {"flow": 1.0})],
+    ("evidence", "weights"),
+    [
+        (("raw", "flow"), {"raw": 0.5, "flow": 1.0}),
+        (("raw",), {"raw": 0.5}),
+        (("flow", "speed"), {"flow": 1.0, "speed": 1.0}),
+        (("place", "looks"), {"place": 1.0, "looks": 1.0}),
+    ],
 )
-def test_weights_are_those_of_the_branches_in_use(branches, weights):
-    assert DatasetSettings(branches=branches, w_raw=0.5).weights == weights
+def test_weights_are_those_of_the_evidence_in_use(evidence, weights):
+    assert ScoreSettings(evidence=evidence, w_raw=0.5).weights == weights
+
+
+@pytest.mark.parametrize(
+    ("best", "paper", "branches"),
+    [
+        (("raw", "flow", "speed"), ("raw", "flow"), ("raw", "flow")),
+        (("speed", "flow"), ("raw",), ("raw", "flow")),
+        (("speed", "looks"), ("flow",), ("flow",)),
+        (("raw",), ("place",), ("raw",)),
+    ],
+)
+def test_networks_are_those_that_either_way_to_score_needs(best, paper, branches):
+    settings = DatasetSettings(best=ScoreSettings(evidence=best), paper=ScoreSettings(evidence=paper))
+    assert settings.branches == branches
 
 
 @pytest.mark.parametrize(
     ("dataset", "line"),
     [
-        ({"flwo": {}}, "dataset.mine.flwo: unknown key; valid here: branches, cube, detector, eta, flow,"),
+        ({"flwo": {}}, "dataset.mine.flwo: unknown key; valid here: best, cube, detector, eta, false_alarms,"),
         ({"model": {"width": 3}}, "dataset.mine.model.width: unknown key; valid here: head_input, heads, kind,"),
         (
             {"source": {"layout": "synthetic", "street": {"sed": 1}}},
@@ -162,8 +193,27 @@ def test_weights_are_those_of_the_branches_in_use(branches, weights):
             {"model": {"kind": "stae"}},
             "dataset.mine.model.kind: must be one of state, conv_ae, convlstm_ae, unet, not 'stae'",
         ),
-        ({"w_raw": 0.0, "w_flow": 0.0}, "dataset.mine: the branches in use have weight 0: set `w_raw` or `w_flow`"),
-        ({"branches": "raw", "w_raw": 0.0}, "dataset.mine: the branches in use have weight 0"),
+        ({"w_raw": 0.3}, "dataset.mine.w_raw: unknown key; valid here: best, cube,"),
+        (
+            {"paper": {"evidence": ["raw", "flow"], "w_raw": 0.0, "w_flow": 0.0}},
+            "dataset.mine.paper: `evidence` needs one kind or more, none twice, that has a weight",
+        ),
+        ({"best": {"evidence": ["raw"], "w_raw": 0.0}}, "dataset.mine.best: `evidence` needs one kind or more"),
+        ({"best": {"evidence": []}}, "dataset.mine.best: `evidence` needs one kind or more"),
+        ({"best": {"evidence": ["raw", "raw"]}}, "dataset.mine.best: `evidence` needs one kind or more, none twice"),
+        ({"best": {"evidence": ["colour"]}}, "dataset.mine.best.evidence.0: input should be 'raw', 'flow', 'speed',"),
+        ({"best": {"track_before": -1}}, "dataset.mine.best.track_before: input should be greater than or equal to 0"),
+        ({"best": {"calibration": "p"}}, "dataset.mine.best.calibration: input should be 'z', 'log_z' or 'tail'"),
+        (
+            {"best": {"evidence": ["speed"]}, "paper": {"evidence": ["place"]}},
+            "dataset.mine: `best` or `paper` must have `raw` or `flow` in its `evidence`: there is nothing to train",
+        ),
+        ({"false_alarms": 0.2}, "dataset.mine.false_alarms: input should be less than or equal to 0.1, not 0.2"),
+        ({"false_alarms": 0}, "dataset.mine.false_alarms: input should be greater than 0"),
+        (
+            {"training": {"hold_out_every": 1}},
+            "dataset.mine.training.hold_out_every: must be 0 or 2 and more: 1 leaves nothing to train on, not 1",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_with_its_key(tmp_path, dataset, line):
@@ -217,11 +267,11 @@ def test_a_missing_file_and_a_missing_data_set_say_what_to_do(tmp_path):
 def test_numbers_may_be_written_as_yaml_has_them(tmp_path):
     path = params(tmp_path)
     path.write_text(
-        "datasets: []\ndataset: {mine: {eta: 2e-3, w_raw: 1, training: {lr: 1.0e-3, adam_eps: 1e-7}}}\n",
+        "datasets: []\ndataset: {mine: {eta: 2e-3, paper: {w_raw: 1}, training: {lr: 1.0e-3, adam_eps: 1e-7}}}\n",
         encoding="utf-8",
     )
     settings, _ = load_dataset("mine", path)
-    assert (settings.eta, settings.w_raw, settings.training.adam_eps) == ((0.002,), 1.0, 1e-7)
+    assert (settings.eta, settings.paper.w_raw, settings.training.adam_eps) == ((0.002,), 1.0, 1e-7)
 
 
 def test_every_setting_has_a_meaning_and_a_row_in_the_reference():

@@ -1,10 +1,16 @@
 """Cubes on disk: what is written is read, in bounded memory, in orders that depend on the seed alone."""
 
+import errno
+import os
+import subprocess
+import sys
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from vadlib.cubes.shards import BLOCK, CubeSet, Shard, ShardWriter
 from vadlib.errors import VadError
 
@@ -85,6 +91,28 @@ def test_in_order_is_every_cube_once_in_order(clips):
     assert [len(b) for b in batches] == [32] * 6 + [23]
 
 
+def test_a_batch_has_the_box_of_each_cube(clips):
+    for batch in (*CubeSet(clips).in_order(32), *CubeSet(clips).shuffled(32, 0)):
+        np.testing.assert_array_equal(batch.boxes[:, 2], batch.flow[:, 0, 0, 0, 0])
+        assert batch.boxes.shape == (len(batch.raw), 4)
+        assert batch.boxes.dtype == np.float32
+
+
+def test_blocks_that_are_named_are_all_that_is_taken(clips):
+    """Rows 10 to 20 of the first clip, the last of the fourth, which begins at 115, and none of the third."""
+    blocks = [(0, 10, 20), (2, 5, 5), (3, 96, 100)]
+    expected = [*range(10, 20), *range(211, 215)]
+    cubes = CubeSet(clips, blocks=blocks)
+    assert len(cubes) == 14
+    assert flat(shown(cubes.in_order(4))) == expected
+    assert sorted(flat(shown(cubes.shuffled(4, 0)))) == expected
+    assert cubes.digest != CubeSet(clips, blocks=blocks[:2]).digest
+    few = flat(shown(CubeSet(clips, blocks=blocks, max_cubes=5).in_order(4)))
+    assert len(few) == 5
+    assert set(few) <= set(expected)
+    assert flat(shown(CubeSet(clips, blocks=[]).in_order(4))) == []
+
+
 def test_shuffled_is_every_cube_once_in_an_order_of_the_seed_and_epoch(clips):
     first, again = (shown(CubeSet(clips, seed=1).shuffled(32, epoch=0)) for _ in range(2))
     assert sorted(flat(first)) == list(range(215))
@@ -141,3 +169,81 @@ def test_branches_cut_for_different_boxes_do_not_go_together(tmp_path):
     _, flow = write(tmp_path / "b", 40, first=1)
     with pytest.raises(VadError, match="different boxes"):
         CubeSet([(raw, flow)])
+
+
+# What is no fault of the files
+
+
+def test_files_of_one_clip_are_open_at_a_time(tmp_path):
+    """However many clips there are, and whichever way their cubes are read."""
+    shards = [write(tmp_path / str(clip), 40, 40 * clip) for clip in range(30)]
+    open_files = []
+
+    def watch(batches):
+        for batch in batches:
+            open_files.append(sum(shard._file is not None for clip in shards for shard in clip))
+            yield batch
+
+    cubes = CubeSet(shards, seed=1)
+    for batches in (cubes.in_order(16), cubes.shuffled(16, 0), cubes.shuffled(16, 1, skip=20)):
+        assert sum(len(batch.raw) for batch in watch(batches)) > 0
+    assert len(cubes.digest) == 64
+    assert max(open_files) == 0  # none, once a pool has been read
+    assert not any(shard._file for clip in shards for shard in clip)
+
+
+def test_a_hundred_clips_are_read_with_fifty_handles_left(tmp_path):
+    script = f"""
+import os, resource, sys
+from pathlib import Path
+from tests.test_shards import write
+from vadlib.cubes.shards import CubeSet
+shards = [write(Path({str(tmp_path)!r}) / str(clip), 3, 3 * clip) for clip in range(100)]
+used = len(os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 50, used + 50))
+cubes = CubeSet(shards, seed=1)
+print(cubes.digest[:4], sum(len(b.raw) for b in cubes.shuffled(32, 0)), sum(len(b.raw) for b in cubes.in_order(32)))
+"""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs Linux, to limit the handles left")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1:] == ["300", "300"]
+
+
+def test_a_shard_that_another_program_has_locked_is_read(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    raw, flow = write(tmp_path, 40)
+    with raw.path.open("rb+") as held, flow.path.open("rb+") as other:
+        for file in (held, other):
+            fcntl.flock(file, fcntl.LOCK_EX)  # as HDF5 does, in a program that has it open to write
+        assert len(raw) == 40
+        assert len(flow.read("cubes")) == 40
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EMFILE, r"too many files are open at once; raise the limit.*ulimit -n"),
+        (errno.ENFILE, r"system has too many files open; close other programs"),
+        (errno.EAGAIN, r"another program has locked it; close that program"),
+        (errno.EACCES, r"may not be read; give yourself the right"),
+        (errno.EIO, r"drive it is on does not answer.*check the drive"),
+        (errno.ESTALE, r"network drive it is on is gone; connect it"),
+        (errno.ENOMEM, r"not enough memory"),
+    ],
+)
+@pytest.mark.parametrize("when", ["opened", "read"])
+def test_a_fault_of_the_surroundings_is_told_as_such_and_not_as_damage(tmp_path, monkeypatch, number, words, when):
+    raw, _ = write(tmp_path, 40)
+
+    def refuse(*_, **__):
+        raise OSError(number, f"Unable to synchronously open file (errno = {number}, {os.strerror(number)!r})")
+
+    if when == "read":
+        len(raw)
+    monkeypatch.setattr("h5py.File" if when == "opened" else "h5py.Dataset.__getitem__", refuse)
+    with pytest.raises(VadError, match=rf"raw\.h5: .*{words}") as caught:
+        raw.read("frame")
+    assert "make it again" not in str(caught.value)
+    assert "damaged" not in str(caught.value)

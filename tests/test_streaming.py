@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.projects import COMPUTE, make_packaged
+from tests.projects import COMPUTE, make_packaged, until
 from vadlib.clips import Clip, read_footage
 from vadlib.footage import stream as streaming
 from vadlib.footage.stream import copies_of, make_scorer, score_frames
@@ -39,12 +39,34 @@ def streamed(scorer, video: Path):
 
 
 def test_scores_are_those_of_the_stages_to_the_last_bit(project, scorer):
+    check_scores(project, scorer)
+
+
+OTHERWISE = {
+    "both ways": {"track_before": 4, "track_after": 3, "top": 2, "evidence": ["place", "speed", "raw"]},
+    "standardised": {"track_before": 0, "calibration": "log_z", "error": "norm", "w_flow": 0.5},
+}
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_so_are_those_of_any_other_configuration(tmp_path, how):
+    project = make_packaged(tmp_path, until("score"), SMALL_BATCHES, best=OTHERWISE[how])
+    scorer = make_scorer(read_package(project / "models/mini"), SMALL_BATCHES)
+    assert scorer.how.top == OTHERWISE[how].get("top", 1)
+    check_scores(project, scorer)
+
+
+def check_scores(project: Path, scorer) -> None:
     for video in sorted((project / "data/mini/testing").iterdir()):
         frames, cubes = of_stages(project, video.stem)
         found = streamed(scorer, video)
         assert [f.number for f in found] == frames["frame"].tolist()
-        np.testing.assert_array_equal([f.score for f in found], frames["score"])
-        np.testing.assert_array_equal(np.concatenate([f.scores for f in found]), cubes["score"])
+        np.testing.assert_array_equal([f.score for f in found], frames["best"])
+        np.testing.assert_array_equal(np.concatenate([f.scores for f in found]), cubes["best"])
+        np.testing.assert_array_equal(np.concatenate([f.tracks for f in found]), cubes["track"])
+        for name in scorer.how.evidence:
+            parts = np.concatenate([f.parts[name] for f in found])
+            np.testing.assert_array_equal(parts, cubes[f"{name}_part"], err_msg=name)
         np.testing.assert_array_equal(np.concatenate([f.boxes for f in found]), cubes[["x1", "y1", "x2", "y2"]])
         assert len(cubes) > 2 * SMALL_BATCHES.score_batch
 

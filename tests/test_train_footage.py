@@ -2,21 +2,28 @@
 
 import contextlib
 import csv
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from tests import layouts
+from tests import layouts, videos
+from tests.conftest import ROOT
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
 from vadlib.cli.main import app
-from vadlib.clips import load_manifest
+from vadlib.clips import load_manifest, read_frames
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import evaluate_frames
 from vadlib.footage import train as module
-from vadlib.footage.score import find_footage, score_footage
+from vadlib.footage.find import LeftOut, find_footage
+from vadlib.footage.score import score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.footage.train import train_on_footage
 from vadlib.scoring.model_folder import read_package
@@ -34,6 +41,7 @@ STREET = {
 GROUPS = {
     "source": {"layout": "synthetic", "street": STREET},
     "detector": {**MOTION, "motion": {"threshold": 40, "min_area": 80}},
+    "training": {"hold_out_every": 5},
 }
 
 
@@ -79,10 +87,10 @@ def test_train_and_score_give_the_frame_scores_and_the_auroc_of_the_stages(rende
         scores = np.array([float(row["score"] or "nan") for row in rows])
         expected = frames[frames["clip"] == clip.name]
         np.testing.assert_array_equal([int(row["boxes"]) for row in rows], expected["boxes"])
-        np.testing.assert_array_equal(scores, expected["score"])
+        np.testing.assert_array_equal(scores, expected["best"])
         labels.append(clip.labels())
         ours.append(scores)
-        theirs.append(expected["score"].to_numpy())
+        theirs.append(expected["best"].to_numpy())
     assert np.isfinite(np.concatenate(ours)).sum() > 20
     auroc = evaluate_frames(labels, ours)["auroc"]["micro"]
     assert auroc == evaluate_frames(labels, theirs)["auroc"]["micro"]
@@ -96,6 +104,10 @@ def test_the_command_line_says_what_it_learned_from_and_leaves_the_model_alone(r
     done = CliRunner().invoke(app, ["train", VIDEOS, "--output", "models/mine", "--settings", "mini"])
     assert done.exit_code == 0, done.output
     assert "2 clips, 48 frames" in done.output
+    threshold = read_package(Path("models/mine")).threshold
+    assert 0 < threshold.frames <= 12  # held out: a quarter of each clip
+    warning = f"warning: the threshold was set on {threshold.frames} frames, and to promise that 1 % of normal frames"
+    assert f"{warning} are above it takes about 900 held out of training" in done.stderr
     assert [p.name for p in Path("models").iterdir()] == ["mine"]
     assert read_package(Path("models/mine")).settings == settings(**GROUPS)
 
@@ -171,7 +183,7 @@ def test_imported_boxes_and_empty_folders_are_one_line(footage, tmp_path):
     with pytest.raises(VadError, match=r"import boxes or flow.*--detector-weights"):
         train_on_footage(footage, tmp_path / "model", settings(), COMPUTE)
     (tmp_path / "none").mkdir()
-    with pytest.raises(VadError, match="none: no videos in the folder"):
+    with pytest.raises(VadError, match="none: no footage there; expected normal footage"):
         train_on_footage(tmp_path / "none", tmp_path / "model", SMALL, COMPUTE)
 
 
@@ -181,3 +193,113 @@ def test_the_preset_needs_no_files_that_are_not_fetched():
         "yolo11n.pt",
         "dis",
     )
+
+
+def test_any_number_of_clips_is_learned_from_with_few_file_handles(tmp_path):
+    """Forty clips, of two shards each, in a process that may have 64 files open, with its libraries' own."""
+    resource = pytest.importorskip("resource")
+    frames = layouts.draw().frames["training/01"]
+    for clip in range(40):
+        layouts.write_video(tmp_path / f"normal/{clip:02d}.mp4", np.roll(frames[:4], clip, axis=2))
+    (tmp_path / "s.yaml").write_text(yaml_of(SMALL), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "vadlib", "train", "normal", "--output", "model", "--settings", "s.yaml"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "40 clips, 160 frames" in done.stdout
+    assert (tmp_path / "model/calibration.json").is_file()
+
+
+def yaml_of(used) -> str:
+    """The settings as a file of their own says them."""
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(used.model_dump(mode="json"), text)
+    return text.getvalue()
+
+
+# What cannot be read
+
+
+def nested(folder: Path) -> Path:
+    """Good clips in folders, and bad ones of several kinds among them."""
+    frames = layouts.draw().frames["training/01"]
+    for name in ("2026-01-01/08/00.mp4", "2026-01-01/09/00.mp4", 'odd "name"/a\nb.mp4'):
+        layouts.write_video(folder / name, frames)
+    layouts.write_video(Path(os.fsdecode(os.fsencode(folder) + b"/\xff.avi")), frames)
+    layouts.write_images(folder / "shots", frames, "12-28-{:02d}.png")
+    (folder / "shots/12-28-05.png").write_text("<html>404</html>")
+    videos.damaged(videos.make(folder, "mkv", frames=list(videos.pictures(60))), 40)
+    videos.cut(videos.make(folder, "mp4")).rename(folder / "no-index.mp4")
+    (folder / "text.mp4").write_text("hello")
+    (folder / "lost+found").mkdir()
+    (folder / "notes.txt").touch()
+    return folder
+
+
+def stopping(monkeypatch) -> None:
+    """Have `vad train` stop once the footage is indexed."""
+    monkeypatch.setattr(module, "_STAGES", [*module._STAGES[:1], ("stop", lambda s: [], _stop)])
+
+
+def test_what_cannot_be_read_is_left_out_and_named_again_when_a_run_goes_on(tmp_path, monkeypatch, capsys):
+    footage = nested(tmp_path / "all")
+    stopping(monkeypatch)
+    told = []
+    for _ in range(2):  # killed, and again
+        left_out = LeftOut()
+        with pytest.raises(KeyboardInterrupt):
+            train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE, left_out=left_out)
+        assert (left_out.clips, left_out.partial, left_out.others) == (2, 2, 1)
+        assert left_out.frames > 1
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1]
+    for words in ("no-index.mp4: cannot be opened", "text.mp4: cannot be opened", "12-28-05.png) cannot be read",
+                  "a.mkv) at 1.5", "1 file is no footage: notes.txt"):  # fmt: skip
+        assert told[0].count(words) == 1
+    clips = load_manifest(tmp_path / "model.work/prepared/manifest.json").clips
+    assert len(clips) == 6
+    assert {clip.name for clip in clips} > {"2026-01-01/08/00", "2026-01-01/09/00", "a", "shots"}
+    assert all(clip.name.isprintable() and clip.name.isascii() for clip in clips)
+    for clip in clips:
+        assert len(list(read_frames(clip))) == clip.frames
+    with pytest.raises(VadError, match=r"no-index\.mp4: cannot be opened as a video"):
+        train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE)
+
+
+def test_scoring_and_training_take_the_same_for_footage_under_the_same_names(tmp_path, monkeypatch):
+    footage = nested(tmp_path / "all")
+    stopping(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE, left_out=LeftOut(quiet=True))
+    clips = load_manifest(tmp_path / "model.work/prepared/manifest.json").clips
+    found = list(find_footage([footage], LeftOut(quiet=True)))
+    assert [clip.name for clip in clips] == [one.name for one in found]
+    assert [clip.path for clip in clips] == [one.source.as_posix() for one in found]
+
+
+def test_bad_clips_do_not_end_a_training(tmp_path, monkeypatch):
+    footage = nested(tmp_path / "all")
+    for number in range(4):
+        layouts.write_video(footage / f"more/{number}.mp4", layouts.draw().frames["training/02"])
+    (tmp_path / "s.yaml").write_text(yaml_of(SMALL), encoding="utf-8")
+    given = ["train", str(footage), "--output", str(tmp_path / "model"), "--settings", str(tmp_path / "s.yaml")]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 3, done.output
+    assert "10 clips, " in done.stdout
+    assert "2 clips left out, 2 clips partly left out, " in done.stdout
+    assert read_package(tmp_path / "model").settings == SMALL
+    strict = CliRunner().invoke(app, [*given[:3], str(tmp_path / "other"), *given[4:], "--strict"])
+    assert (strict.exit_code, strict.stderr.count("\n")) == (1, 1)
+    assert strict.stderr.startswith("error: ")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_training_of_which_nothing_is_left_is_an_error(tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/a.mp4").write_text("hello")
+    videos.write(tmp_path / "all/tiny.avi", "mpeg4", frames=[p[:8, :8] for p in videos.pictures(3)])
+    with pytest.raises(VadError, match=r"none of the footage can be read; .*a\.mp4: cannot be.*frames of 8x8"):
+        train_on_footage(tmp_path / "all", tmp_path / "model", SMALL, COMPUTE, left_out=LeftOut())
+    assert not (tmp_path / "model").exists()

@@ -1,22 +1,30 @@
 """Video anomaly detection by object-level reconstruction: STATE with input perturbation (ICDM 2022)."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from vadlib.errors import VadError
-    from vadlib.models.authors import import_checkpoint
+from vadlib.version import __version__
 
-__all__ = ["VadError", "import_checkpoint"]
+if TYPE_CHECKING:
+    from vadlib.authors import import_checkpoint
+    from vadlib.errors import VadError
+    from vadlib.models.registry import build_model
+
+__all__ = ["VadError", "__version__", "build_model", "import_checkpoint"]
+
+_WHERE = {
+    "VadError": "vadlib.errors",
+    "build_model": "vadlib.models.registry",
+    "import_checkpoint": "vadlib.authors",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for, when it is: torch takes seconds that most commands need not spend."""
-    if name == "import_checkpoint":
-        from vadlib.models.authors import import_checkpoint
-
-        return import_checkpoint
-    if name == "VadError":
-        from vadlib.errors import VadError
-
-        return VadError
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -274,8 +274,10 @@ def _members(file: Path) -> Iterator[tuple[str, IO[bytes], int]]:
             if not (member.isreg() or member.isdir()):
                 raise _refused(file, f"its member {member.name!a:.100} is a link or a device")
             if member.isreg():
-                with archive.extractfile(member) as content:
-                    yield member.name, content, member.size
+                inside = archive.extractfile(member)
+                assert inside is not None  # of a regular file
+                with inside:
+                    yield member.name, inside, member.size
 
 
 def _place(name: str, take: dict[str, str], file: Path) -> PurePosixPath | None:

@@ -7,6 +7,7 @@ key out, so that `dvc params diff` speaks of all of them.
 
 import inspect
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
@@ -49,6 +50,12 @@ def _tuple(value: Any) -> Any:
 def _odd(value: int) -> int:
     if value % 2 == 0:
         raise ValueError("must be odd")
+    return value
+
+
+def _not_one(value: int) -> int:
+    if value == 1:
+        raise ValueError("must be 0 or 2 and more: 1 leaves nothing to train on")
     return value
 
 
@@ -251,7 +258,7 @@ class TrainingSettings(Settings):
     max_cubes: int | None = setting(
         None, "train on at most this many, drawn evenly by the seed; null: all", unit="cubes", ge=1
     )
-    hold_out_every: int = setting(
+    hold_out_every: Annotated[int, AfterValidator(_not_one)] = setting(
         5,
         "every so many-th piece of the training footage (a clip, or a part of a long one) is not trained on: scores "
         "are calibrated on it, and the threshold set; 0: none, and both are done on what was trained on",
@@ -330,7 +337,7 @@ class ScoreSettings(Settings):
     w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
     w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
     track_before: int = setting(
-        16, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
+        8, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
     )
     track_after: int = setting(0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000)
     top: int = setting(1, "a frame's score is the mean of its so many highest objects", source="paper eq. (3)", ge=1)
@@ -362,6 +369,10 @@ class DatasetSettings(Settings):
     cube: CubeSettings = CubeSettings()
     model: ModelSettings = StateSettings()
     training: TrainingSettings = TrainingSettings()
+    precision: Literal["fp32", "bf16"] | None = setting(
+        None,
+        "of the networks, before `compute.precision`; null: that. fp32 where a result is to be repeated to the byte",
+    )
     eta: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], BeforeValidator(_etas)] = setting(
         (0.002,),
         "perturbation magnitude, eq. (2); of a list the first is the headline",
@@ -378,6 +389,12 @@ class DatasetSettings(Settings):
     false_alarms: Annotated[float, Field(gt=0, le=0.1)] = setting(
         0.01, "the share of normal frames that may be called anomalous: thresholds are set by it", unit="0 to 0.1"
     )
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> "DatasetSettings":
+        if not self.branches:
+            raise ValueError("`best` or `paper` must have `raw` or `flow` in its `evidence`: there is nothing to train")
+        return self
 
     @property
     def configurations(self) -> dict[Configuration, ScoreSettings]:
@@ -455,7 +472,8 @@ def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[DatasetSe
     params = load_params(path)
     if name not in params.dataset:
         raise VadError(f"{path}: no data set {name!r}; there are: {', '.join(sorted(params.dataset))}")
-    return params.dataset[name], params.compute
+    settings, compute = params.dataset[name], params.compute
+    return settings, compute.model_copy(update={"precision": settings.precision or compute.precision})
 
 
 def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
@@ -525,7 +543,7 @@ def _tables(groups: list[type[Settings]], place: str) -> list[str]:
                 key = f"{name}.<data set>" if name == "dataset" else name
                 below.setdefault(f"{place}.{key}".lstrip("."), inner)
             if field.description:
-                about = field.json_schema_extra
+                about: Any = field.json_schema_extra
                 values = " ".join(f"`{value}`" for value in _values(field.annotation))
                 cells = f"`{name}`", f"`{_plain(field)}`", values or about["unit"], field.description, about["source"]
                 rows.append(f"| {' | '.join(cells)} |")
@@ -559,6 +577,8 @@ def _values(annotation: Any) -> tuple[Any, ...]:
     """The values of a setting that is one of a few; () for others."""
     if annotation is bool:
         return ("true", "false")
+    if get_origin(annotation) is UnionType:  # with null
+        return next((found for part in get_args(annotation) if (found := _values(part))), ())
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

@@ -40,6 +40,38 @@ def test_npy_holds_the_frames_of_a_split_in_clip_order(tmp_path):
     assert found(tmp_path, "b_{split}_x.npy", CLIPS[2]) == [[[1, 1, 5, 5], [2, 2, 6, 6]], [], [[3, 3, 7, 7]]]
 
 
+SAME = [[[frame, 1, 9, 9], [2, 2, 6 + frame, 6]] for frame in range(5)]  # as many boxes in every frame
+
+
+@pytest.mark.parametrize(
+    ("saved", "expected"),
+    [
+        (np.array(SAME, np.float32), SAME),
+        (np.array(SAME, np.int64), SAME),
+        (np.array(SAME)[:, :1].astype(np.float64), [boxes[:1] for boxes in SAME]),
+        (np.asfortranarray(np.array(SAME, np.float32)), SAME),
+        (np.array(SAME, object), SAME),  # what `np.array(list_of_arrays, dtype=object)` makes of them
+        (np.array([np.array(boxes, np.float32) + 0.5 for boxes in SAME], object), np.add(SAME, 0.5).tolist()),
+        (np.zeros((5, 0, 4)), [[]] * 5),  # no frame has any
+        (np.array([[]] * 5), [[]] * 5),
+        (np.empty((5, 0, 4), object), [[]] * 5),
+    ],
+)
+def test_npy_of_the_same_number_in_every_frame_is_one_array_and_read(tmp_path, saved, expected):
+    np.save(tmp_path / "testing.npy", saved, allow_pickle=True)
+    assert found(tmp_path, "{split}.npy", CLIPS[1]) + found(tmp_path, "{split}.npy", CLIPS[2]) == expected
+
+
+def test_npy_of_one_array_that_holds_no_boxes_names_clip_and_frame(tmp_path):
+    for saved in (np.zeros((5, 2, 5)), np.zeros((5, 4)), np.zeros((5, 2, 4), bool)):
+        np.save(tmp_path / "testing.npy", saved)
+        with pytest.raises(VadError, match=r"clip 01, frame 0: expected numbers of shape \(n, 4\), found"):
+            found(tmp_path, "{split}.npy", CLIPS[1])
+    np.save(tmp_path / "testing.npy", np.zeros(5))
+    with pytest.raises(VadError, match=r"expected an array for each frame, found dtype float64 of shape \(5,\)"):
+        found(tmp_path, "{split}.npy", CLIPS[1])
+
+
 def test_npy_must_have_as_many_frames_as_the_split(tmp_path):
     np.save(tmp_path / "testing.npy", arrays([], [], [], []))
     with pytest.raises(VadError, match=r"testing\.npy: boxes of 4 frames, but the split's clips have 5 frames"):

@@ -10,8 +10,8 @@ import scipy.io
 from PIL import Image
 
 from tests import layouts
+from vadlib.cli.data import check_data, describe
 from vadlib.clips import read_frames
-from vadlib.datasets.check import check_data, describe
 from vadlib.datasets.registry import index_dataset
 from vadlib.errors import VadError
 from vadlib.settings import FolderSourceSettings, StreetSourceSettings
@@ -19,6 +19,7 @@ from vadlib.settings import FolderSourceSettings, StreetSourceSettings
 WRITERS = {
     "frames, pooled": ("frames", lambda f: layouts.write_frames_folders(f, "pooled")),
     "frames, pooled objects": ("frames", lambda f: layouts.write_frames_folders(f, "objects")),
+    "frames, one object": ("frames", lambda f: layouts.write_frames_folders(f, "one object")),
     "frames, a file a clip": ("frames", lambda f: layouts.write_frames_folders(f, "clips")),
     "frames, mat": ("frames", lambda f: layouts.write_frames_folders(f, "mat")),
     "frames, mat 7.3": ("frames", lambda f: layouts.write_frames_folders(f, "mat73")),

@@ -61,6 +61,23 @@ def test_an_empty_array_of_arrays_is_read(tmp_path):
     assert read_object_array(tmp_path / "boxes.npy") == []
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_one_shape_that_numpy_made_one_array_of(tmp_path, protocol, order):
+    stored = np.arange(24.0).reshape(3, 2, 4) + 0.25
+    for array in (stored.astype(object, order=order), stored.astype(int).astype(object, order=order)):
+        file = _write(tmp_path / "boxes.npy", pickle.dumps(array, protocol), (3, 2, 4))
+        assert [a.tolist() for a in read_object_array(file)] == array.tolist()
+
+
+@pytest.mark.parametrize("odd", [None, "box", 10**400, np.zeros(2)])
+def test_one_array_of_objects_that_are_no_numbers_is_refused(tmp_path, odd):
+    held = np.full((2, 3), 1.5, object)
+    held[1, 1] = odd
+    with pytest.raises(VadError, match=r"boxes\.npy: .*(must hold numbers alone|no float can)"):
+        read_object_array(_write(tmp_path / "boxes.npy", pickle.dumps(held, 4), (2, 3)))
+
+
 class _Call:
     """Pickles to a call of a function."""
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vadlib.report import Anomaly, Report, ReportClip, picture_around
+from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import BranchView, CubeView, Reconstruction
 
 EVIL = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "a'b\"c&d")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.report.made import EVIL, clip, report, unlabelled
-from vadlib.report import write_report
+from vadlib.report.page import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 CHROMIUM = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)

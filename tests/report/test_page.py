@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.report.made import EVIL, METRICS, anomaly, clip, report, unlabelled, view
-from vadlib.report import page, picture_around, pictures, write_report
-from vadlib.report.page import render
+from vadlib.report import page, pictures
+from vadlib.report.contents import picture_around
+from vadlib.report.page import render, write_report
 
 
 def data_of(html: str) -> dict:

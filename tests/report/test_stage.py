@@ -9,13 +9,14 @@ import pytest
 
 from tests.layouts import write_frames_folders
 from tests.projects import COMPUTE, MINI, run_stages, settings, write_boxes, write_params
-from vadlib import report as pages
 from vadlib.errors import VadError
 from vadlib.pipeline import report
-from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
+from vadlib.report.contents import Report
+from vadlib.report.page import write_report
+from vadlib.scoring.words import reason
 
-MODEL, PAGE = Path("models/mini"), Path("reports/mini.html")
+PAGE = Path("reports/mini.html")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,6 @@ def finished(tmp_path_factory) -> Path:
         write_boxes(Path("data/mini/boxes.csv"), write_frames_folders(Path("data/mini"), "pooled"))
         write_params(folder, {"mini": MINI})
         run_stages(settings())
-        package_model(Places.of("mini"), MODEL, settings(), COMPUTE)
     return folder
 
 
@@ -40,15 +40,15 @@ def project(finished, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def written(project, monkeypatch) -> list[pages.Report]:
+def written(project, monkeypatch) -> list[Report]:
     """The reports that are written."""
-    seen: list[pages.Report] = []
-    monkeypatch.setattr(report, "write_report", lambda path, made: (seen.append(made), pages.write_report(path, made)))
+    seen: list[Report] = []
+    monkeypatch.setattr(report, "write_report", lambda path, made: (seen.append(made), write_report(path, made)))
     return seen
 
 
 def make(**groups):
-    return report.report_scores(Places.of("mini"), settings(**groups), COMPUTE, MODEL, PAGE)
+    return report.report_scores(Places.of("mini"), settings(**groups), COMPUTE, PAGE)
 
 
 def test_the_page_shows_the_scores_of_the_first_eta(written):
@@ -56,9 +56,12 @@ def test_the_page_shows_the_scores_of_the_first_eta(written):
     (made,) = written
     frames = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
     for clip in made.clips:
-        expected = frames[frames["clip"] == clip.name]["score"].to_numpy()
+        expected = frames[frames["clip"] == clip.name]["best"].to_numpy()
         pd.testing.assert_series_equal(pd.Series(clip.scores), pd.Series(expected))
-    assert made.threshold == json.loads((MODEL / "threshold.json").read_text())["value"]
+    assert (
+        made.threshold
+        == json.loads(Path("work/mini/model/calibration.json").read_text())["thresholds"]["best"]["value"]
+    )
     assert made.metrics == json.loads(Path("metrics/mini/metrics.json").read_text())
     assert made.counts["testing cubes"] == frames["boxes"].sum()
     assert PAGE.stat().st_size > 1_000_000  # plotly.js is in it
@@ -71,11 +74,12 @@ def test_each_anomaly_is_its_frames_worst_cube_with_the_errors_that_scored_it(wr
     assert anomalies
     for anomaly in anomalies:
         rows = cubes[(cubes["clip"] == anomaly.clip) & (cubes["frame"] == anomaly.frame)]
-        worst = rows.loc[rows["score"].idxmax()]
-        assert anomaly.score == worst["score"]
+        worst = rows.loc[rows["best"].idxmax()]
+        assert anomaly.score == worst["best"]
         assert list(anomaly.box) == worst[["x1", "y1", "x2", "y2"]].tolist()
         for branch, seen in anomaly.view.branches.items():
-            assert seen.after.error == pytest.approx(worst[f"{branch}_error"], rel=1e-4)
+            assert seen.after.error == pytest.approx(worst[branch], rel=1e-4)
+        assert anomaly.reason == reason({name: worst[f"{name}_part"] for name in settings().best.evidence})
 
 
 def test_the_same_project_gives_the_same_page(project):
@@ -104,8 +108,8 @@ def test_footage_without_labels_has_a_page_without_metrics(project):
     [
         ("work/mini/scores/eta_0.002/frames.parquet", "score"),
         ("metrics/mini/metrics.json", "evaluate"),
-        ("models/mini/threshold.json", "package"),
-        ("work/mini/model/raw.safetensors", "train"),
+        ("work/mini/model/calibration.json", "calibrate"),
+        ("work/mini/model/raw.safetensors", "train_raw"),
     ],
 )
 def test_what_is_missing_is_named_with_the_stage_that_makes_it(project, path, stage):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def detect_clip(
         yield _with_motion(before or current, current, current, motion)
 
 
-Seen = tuple[np.ndarray | None, Boxes]  # a frame as the motion rule wants it, and its appearance boxes
+Seen = tuple[Any, Boxes]  # a frame as the motion rule wants it, None without one, and its appearance boxes
 
 
 def _detected(

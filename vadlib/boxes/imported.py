@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from vadlib.boxes.table import IMPORTED, Boxes, DetectFrames
-from vadlib.clips import Clip, natural_key
+from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io.names import natural_key
 from vadlib.settings import ImportedBoxesSettings
 
 
@@ -188,7 +189,7 @@ def _coco_frames(path: Path, images: dict, clips: Sequence[Clip]) -> dict:
     of_clip: dict[str, list] = {}
     for image_id, (name, frame) in images.items():
         of_clip.setdefault(keys[PurePosixPath(name).parent.as_posix()], []).append((name, frame, image_id))
-    frames = {}
+    frames: dict[int, tuple[str, int]] = {}
     for clip in clips:
         rows = of_clip.get(clip.key, [])
         numbered = [frame is not None for _, frame, _ in rows]
@@ -248,6 +249,6 @@ def _check(path: Path, clip: Clip, rows: Rows) -> None:
     refuse((xyxy[:, 2] <= xyxy[:, 0]) | (xyxy[:, 3] <= xyxy[:, 1]), "expected x1 < x2 and y1 < y2")
     frame = np.array([clip.width, clip.height])
     refuse(
-        (xyxy[:, :2] >= frame).any(axis=1) | (xyxy[:, 2:] <= 0).any(axis=1),
+        np.any(xyxy[:, :2] >= frame, axis=1) | np.any(xyxy[:, 2:] <= 0, axis=1),
         f"outside the frame of {clip.width}x{clip.height} px",
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from vadlib.clips import Clip
 
@@ -34,12 +35,12 @@ class Boxes:
     source: np.ndarray  # str (n,)
 
     @classmethod
-    def of(cls, xyxy: np.ndarray, source: str, score: np.ndarray | None = None, ids: np.ndarray | None = None):
+    def of(cls, xyxy: ArrayLike, source: str, score: ArrayLike | None = None, ids: ArrayLike | None = None) -> "Boxes":
         """Boxes of one source; `xyxy` (n, 4) or empty, no score is 1, no class is -1."""
-        xyxy = np.asarray(xyxy, dtype=np.float32).reshape(-1, 4)
-        n = len(xyxy)
+        corners = np.asarray(xyxy, dtype=np.float32).reshape(-1, 4)
+        n = len(corners)
         return cls(
-            xyxy,
+            corners,
             np.ones(n, np.float32) if score is None else np.asarray(score, dtype=np.float32).reshape(n),
             np.full(n, -1, np.int16) if ids is None else np.asarray(ids, dtype=np.int16).reshape(n),
             np.full(n, source, dtype="<U10"),
@@ -48,7 +49,7 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def take(self, index: np.ndarray) -> "Boxes":
+    def take(self, index: np.ndarray | slice) -> "Boxes":
         """The boxes of a mask or of positions, in that order."""
         return Boxes(self.xyxy[index], self.score[index], self.cls[index], self.source[index])
 

@@ -89,7 +89,8 @@ def _fit(width: int, height: int, image_size: int, fixed: tuple[int, int] | None
     if fixed is not None:
         return min(fixed[0] / height, fixed[1] / width), fixed
     scale = image_size / max(width, height)
-    return scale, tuple(-(-max(round(side * scale), 1) // STRIDE) * STRIDE for side in (height, width))
+    rows, columns = (-(-max(round(side * scale), 1) // STRIDE) * STRIDE for side in (height, width))
+    return scale, (rows, columns)
 
 
 def _letterbox(
@@ -111,7 +112,10 @@ def _ultralytics() -> Any:
     wants further packages for a file that is no image, are put back.
     """
     if importlib.util.find_spec("ultralytics") is None:
-        raise VadError("detector.kind: yolo needs ultralytics (AGPL-3.0): pip install ultralytics-opencv-headless")
+        raise VadError(
+            "detector.kind: yolo needs ultralytics (AGPL-3.0): pip install 'vadlib[yolo]'; or take another kind: "
+            "torchvision, or motion, which needs no weights"
+        )
     folder = tempfile.mkdtemp(prefix="vadlib-ultralytics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
@@ -181,6 +185,7 @@ def _fetched(weights: Path) -> Path:
 
 def _check_kind(weights: Path) -> None:
     """Raises VadError where the format is unknown, or its runtime is not installed."""
+    needed: tuple[str, str] | None
     needs = {".pt": None, ".safetensors": None, ".onnx": ("onnxruntime", "pip install 'vadlib[onnx]'")}
     if weights.name.endswith("_openvino_model"):
         needed = ("openvino", "pip install 'vadlib[openvino]'")

@@ -1,9 +1,9 @@
 """What every command line shares: one-line errors, `--debug`, freed memory kept, a closing line of counts and time."""
 
+import errno
 import functools
 import inspect
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -12,19 +12,24 @@ from typing import Annotated, Any
 
 import typer
 
-from vadlib.engine.memory import keep_freed_memory
-from vadlib.errors import VadError
-from vadlib.io.files import is_disk_full
+from vadlib.cli.memory import keep_freed_memory
+from vadlib.errors import VadError, printable
+from vadlib.io.files import is_disk_full, surroundings
 from vadlib.settings import Branch
 
 DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that params.yaml describes.")]
 BranchName = Annotated[Branch, typer.Option("--branch", help="The network the cubes are for.")]
 
 
-def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[..., None]:
+LEFT_OUT = " left out"
+"""Counts so named are of what a command went on without: all else is done, and the exit code is 3."""
+
+
+def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..., None]:
     """Make a function a command: errors in one line and exit code 1, tracebacks only with `--debug`.
 
-    Counts that the function returns are printed with the time it took and the largest process' peak memory.
+    Counts that the function returns are printed with the time it took and the largest process' peak memory. The exit
+    code is 0 where all was done, 3 where something was left out (LEFT_OUT), 130 after Ctrl-C.
     """
 
     @functools.wraps(function)
@@ -46,7 +51,11 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
             words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
             values = (value for given in options.values() for value in (given if isinstance(given, list) else [given]))
             name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
-            print(f"{name}: {words} in {time.monotonic() - started:.1f} s, peak memory {_peak_mib()} MiB")
+            peak = _peak_mib()
+            memory = "" if peak is None else f", peak memory {peak} MiB"
+            print(f"{printable(name)}: {words} in {time.monotonic() - started:.1f} s{memory}")
+            if any(name.endswith(LEFT_OUT) and count for name, count in counts.items()):
+                raise typer.Exit(3)
 
     signature = inspect.signature(function)
     switch = inspect.Parameter(
@@ -61,7 +70,7 @@ def friendly(function: Callable[..., Mapping[str, int] | None]) -> Callable[...,
     return command
 
 
-def run(function: Callable[..., Mapping[str, int] | None]) -> None:
+def run(function: Callable[..., Mapping[str, float] | None]) -> None:
     """Run one function as the whole command line of a script."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=inspect.getdoc(function))(friendly(function))
@@ -70,18 +79,25 @@ def run(function: Callable[..., Mapping[str, int] | None]) -> None:
 
 def one_line(error: Exception) -> str:
     """An error in one readable line. Errors that are not meant for users say how to see where they come from."""
-    text = " ".join(str(error).split())
+    text = printable(str(error))
     if isinstance(error, VadError):
         return text
     if is_disk_full(error):
         return f"the disk is full ({text}); free some space and run the same command again"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{error.filename or 'a file'}: {surroundings(error)}"
     return f"{type(error).__name__}: {text or 'no message'} (not foreseen; run again with --debug to see where)"
 
 
-def _peak_mib() -> int:
-    """Of this process, or of a finished worker if that took more."""
+def _peak_mib() -> int | None:
+    """Of this process, or of a finished worker if that took more. None on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    if (status := Path("/proc/self/status")).exists():
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
         # Linux begins a process' ru_maxrss with what the process that started it held: `dvc`, say.
-        peaks[0] = int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1])
+        peaks[0] = int(found[1])
     return round(max(peaks) / (1024 if sys.platform != "darwin" else 1024**2))

@@ -10,6 +10,7 @@ import typer
 from vadlib.cli.commands import DatasetName, friendly
 from vadlib.errors import VadError
 from vadlib.settings import Branch, load_dataset, reference
+from vadlib.version import __version__
 
 app = typer.Typer(
     help="Video anomaly detection by object-level reconstruction. The pipeline itself is run by `dvc repro`.",
@@ -17,6 +18,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(f"vadlib {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def import_checkpoint(
@@ -31,8 +48,8 @@ def import_checkpoint(
     ] = "shared",
 ) -> Mapping[str, int]:
     """Turn one branch of an authors' checkpoint into this project's safetensors. Both settings hold it exactly."""
+    from vadlib.authors import read_authors_checkpoint
     from vadlib.io.ownership import check
-    from vadlib.models.authors import read_authors_checkpoint
     from vadlib.models.checkpoint import save_model
 
     check(output)
@@ -45,7 +62,7 @@ def check_data(
     dataset: Annotated[str, typer.Argument(help="A data set that params.yaml describes.")],
 ) -> None:
     """Show what of a data set is there and what is missing, with its counts against the known totals."""
-    from vadlib.datasets.check import check_data as check
+    from vadlib.cli.data import check_data as check
     from vadlib.pipeline.places import Places
 
     settings, _ = load_dataset(dataset)
@@ -81,13 +98,18 @@ YoloWeights = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at what cannot be read, with exit code 1, instead of leaving it out.")
+]
+
+
 def score(
     videos: Annotated[
         list[Path],
         typer.Argument(
             metavar="VIDEO...",
-            help="Videos, folders of numbered images, folders of either, image files in order; `-`: paths on standard "
-            "input, one a line, as they come.",
+            help="Videos, folders of images, folders of either in any depth, image files in order; `-`: paths on "
+            "standard input, one a line, as they come.",
         ),
     ],
     model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
@@ -96,12 +118,18 @@ def score(
     detector_weights: YoloWeights = None,
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
-) -> Mapping[str, int]:
-    """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each."""
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each.
+
+    What cannot be read is left out and named, and the exit code is then 3.
+    """
     import time
     from dataclasses import replace
 
-    from vadlib.footage.score import apart_from, begin_folder, find_footage, is_single, listed_paths, score_footage
+    from vadlib.errors import FootageError, Losses
+    from vadlib.footage.find import LeftOut, find_footage, is_single, listed_paths
+    from vadlib.footage.score import apart_from, begin_folder, score_footage
     from vadlib.footage.stream import make_scorer
     from vadlib.io.ownership import check_apart
     from vadlib.scoring.model_folder import read_package
@@ -117,31 +145,58 @@ def score(
     scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
     limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
     counts: Counter[str] = Counter()
+    left_out = LeftOut(strict=strict)
     started = time.monotonic()
     try:
-        for footage in find_footage(apart_from(output, listed_paths(videos))):
-            folder = output if is_single(videos) else output / footage.name
+        paths = listed_paths(videos)
+        if isinstance(paths, list):
+            before = LeftOut(strict=strict, quiet=True)
+            known = list(find_footage(paths, before))
+            if not known and before.clips == 1:
+                raise VadError(before.reasons[0])
+            left_out.again(before)
+            clips, single = iter(known), is_single(videos, known)
+        else:
+            clips, single = find_footage(apart_from(output, paths), left_out), False
+        for footage in clips:
             begin_folder(output)
-            counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet))
+            folder, losses = (output if single else output / footage.name), Losses()
+            try:
+                counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet, losses=losses))
+            except FootageError as error:
+                if single:
+                    raise
+                left_out.clip(str(error))
+                continue
             counts["clips"] += 1
+            left_out.of_clip(losses)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
+    if not isinstance(paths, list):
+        left_out.tell_others()
     if not counts["clips"]:
-        raise VadError("no footage was named")
+        raise VadError(
+            "nothing was scored: " + ("none of it can be read" if left_out.clips else "no footage was named")
+        )
     rate = round(counts["frames"] / (time.monotonic() - started), 1)
-    return {"clips": counts.pop("clips"), **counts, "frames/s": rate}
+    return {"clips": counts.pop("clips"), **counts, **left_out.counts(), "frames/s": rate}
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="Normal videos, or folders of numbered images, one for each clip.")],
+    folder: Annotated[Path, typer.Argument(help="Normal videos, or folders of images, one for each clip.")],
     output: Annotated[Path, typer.Option(help="The model folder to make.")],
     settings: Annotated[
         str | None,
         typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
     ] = None,
     detector_weights: YoloWeights = None,
-) -> Mapping[str, int]:
-    """Learn what is normal from a folder of videos. Killed, the same command goes on where it was."""
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Learn what is normal from a folder of videos. Killed, the same command goes on where it was.
+
+    What cannot be read is left out and named, and the exit code is then 3.
+    """
+    from vadlib.footage.find import LeftOut
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
     from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group
@@ -152,7 +207,10 @@ def train(
     elif settings is not None:
         chosen, compute = load_dataset(settings)
         weights = Places.of(settings).weights
-    return train_on_footage(folder, output, chosen, compute, weights=weights, yolo=detector_weights)
+    left_out = LeftOut(strict=strict)
+    return train_on_footage(
+        folder, output, chosen, compute, weights=weights, yolo=detector_weights, left_out=left_out
+    )  # fmt: skip
 
 
 def settings() -> None:

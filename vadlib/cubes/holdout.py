@@ -5,7 +5,7 @@ and thresholds set, on the part kept back."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 PIECES = 8
@@ -25,8 +25,9 @@ class Piece:
 def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
     """Cut clips of so many frames each into pieces, of which every `every`-th is held out, the middle one of each run.
 
-    A clip is one piece unless it is longer than an eighth of all footage, in which case it is cut into equal ones. Of a
-    piece that is trained on, the `gap` frames next to one held out are left out: no cube then shows frames of both.
+    A clip is one piece unless it is longer than an eighth of all footage, in which case it is cut into equal ones. Of
+    what is trained on, the `gap` frames next to a piece held out are left out, however short the pieces: no cube then
+    shows frames of both. Footage so short that gaps would take more than half of it is trained on whole.
 
     Args:
         frames: of each clip.
@@ -43,13 +44,15 @@ def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
         for first, stop in pairwise(edges):
             whole.append(Piece(clip, first, stop, bool(every) and len(whole) % every == every // 2))
     found = []
-    for index, piece in enumerate(whole):
+    for piece in whole:
         first, stop = piece.first, piece.stop
         if not piece.held_out:
-            if index and whole[index - 1].held_out and whole[index - 1].clip == piece.clip:
-                first += gap
-            if index + 1 < len(whole) and whole[index + 1].held_out and whole[index + 1].clip == piece.clip:
-                stop -= gap
+            apart = [other for other in whole if other.held_out and other.clip == piece.clip]
+            first = max([first, *(other.stop + gap for other in apart if other.stop <= piece.first)])
+            stop = min([stop, *(other.first - gap for other in apart if other.first >= piece.stop)])
         if first < stop:
             found.append(Piece(piece.clip, first, stop, piece.held_out))
+    left, before = (sum(p.stop - p.first for p in pieces if not p.held_out) for pieces in (found, whole))
+    if 2 * left < before:
+        return [replace(piece, held_out=False) for piece in whole]
     return found

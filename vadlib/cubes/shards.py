@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_hdf5
+from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
 from vadlib.settings import Branch
 from vadlib.units import CHANNELS
 
@@ -68,7 +68,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
             return
         for name, parts in zip(self._names, zip(*self._pending, strict=True), strict=True):
             rows = np.concatenate(parts)
-            self._digest.update(np.ascontiguousarray(rows))
+            self._digest.update(np.ascontiguousarray(rows).data)
             dataset = self._file[name]
             dataset.resize(self._count + len(rows), axis=0)
             dataset[self._count :] = rows
@@ -99,16 +99,11 @@ class Shard:
 
     def _open(self) -> h5py.File:
         if self._file is None:
-            try:
-                self._file = h5py.File(self.path, "r")
-                if "sha256" not in self._file.attrs:
-                    raise OSError("no digest")
-            except FileNotFoundError:
-                raise missing(self.path, self._made_by) from None
-            except OSError as error:
-                raise VadError(
-                    f"{self.path}: not a whole cube shard ({error}); make it again with {self._made_by}"
-                ) from None
+            file = opened_hdf5(self.path, self._made_by)
+            if "sha256" not in file.attrs:
+                file.close()
+                raise VadError(f"{self.path}: not a whole cube shard (no digest); make it again with {self._made_by}")
+            self._file = file
         return self._file
 
     def __len__(self) -> int:
@@ -121,7 +116,10 @@ class Shard:
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Rows of `cubes`, `frame`, `boxes` or `magnitude`."""
-        return self._open()[name][rows]
+        try:
+            return self._open()[name][rows]
+        except (OSError, KeyError) as error:
+            raise unreadable(self.path, error, self._made_by) from None
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
@@ -135,8 +133,15 @@ class Batch:
     """Cubes of both branches, row by row of the same box."""
 
     raw: np.ndarray  # uint8 (B, L, patch, patch, 3), RGB
-    flow: np.ndarray | None  # int16 (B, L, patch, patch, 2), 1/32 px per frame; None where only raw was asked for
+    kept_flow: np.ndarray | None  # `flow`; None where only raw was asked for
     boxes: np.ndarray  # float32 (B, 4), xyxy in source pixels
+
+    @property
+    def flow(self) -> np.ndarray:
+        """int16 (B, L, patch, patch, 2), 1/32 px per frame. Raises ValueError where only raw was asked for."""
+        if self.kept_flow is None:
+            raise ValueError("cubes without flow")
+        return self.kept_flow
 
 
 class CubeSet:
@@ -171,9 +176,7 @@ class CubeSet:
                     "run `dvc repro`"
                 )
             every += [(index, start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
-            raw.close()
-            if flow is not None:
-                flow.close()
+            self._close(index)
         self._seed = seed
         blocks = every if blocks is None else list(blocks)
         if max_cubes is not None:
@@ -187,6 +190,11 @@ class CubeSet:
                 total += taken[-1][2] - start
             blocks = sorted(taken)
         self._blocks = blocks
+
+    def _close(self, clip: int) -> None:
+        for shard in self._clips[clip]:
+            if shard is not None:
+                shard.close()
 
     def __len__(self) -> int:
         return sum(stop - start for _, start, stop in self._blocks)
@@ -235,8 +243,12 @@ class CubeSet:
         count = sum(stop - start for _, start, stop in blocks)
         offsets = np.cumsum([0] + [stop - start for _, start, stop in blocks])
         found: dict[str, np.ndarray] = {}
+        before = None
         for position in sorted(range(len(blocks)), key=blocks.__getitem__):
             index, start, stop = blocks[position]
+            if before is not None and before != index:
+                self._close(before)  # files of one clip are open at a time, however many clips there are
+            before = index
             raw_shard, flow_shard = self._clips[index]
             parts = {name: raw_shard.read(name, slice(start, stop)) for name in ("cubes", "boxes")}
             if flow_shard is not None:
@@ -244,12 +256,15 @@ class CubeSet:
             for name, part in parts.items():
                 whole = found.setdefault(name, np.empty((count, *part.shape[1:]), part.dtype))
                 whole[offsets[position] : offsets[position + 1]] = part
+        if before is not None:
+            self._close(before)
         return take(Batch(found["cubes"], found.get("flow"), found["boxes"]), rows)
 
 
 def take(batch: Batch, rows: slice | np.ndarray) -> Batch:
     """Some of a batch's cubes."""
-    return Batch(batch.raw[rows], None if batch.flow is None else batch.flow[rows], batch.boxes[rows])
+    flow = None if batch.kept_flow is None else batch.kept_flow[rows]
+    return Batch(batch.raw[rows], flow, batch.boxes[rows])
 
 
 def join(a: Batch, b: Batch) -> Batch:
@@ -258,6 +273,6 @@ def join(a: Batch, b: Batch) -> Batch:
         return b
     return Batch(
         np.concatenate([a.raw, b.raw]),
-        None if a.flow is None else np.concatenate([a.flow, b.flow]),
+        None if a.kept_flow is None else np.concatenate([a.kept_flow, b.flow]),
         np.concatenate([a.boxes, b.boxes]),
     )

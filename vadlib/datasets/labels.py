@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from vadlib.clips import Clip, natural_key
+from vadlib.clips import Clip
 from vadlib.errors import VadError
+from vadlib.io.names import natural_key
 
 Spans = tuple[tuple[int, int], ...]
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vadlib.clips import Clip, is_clip, natural_key, probe_clip
+from vadlib.clips import Clip, is_clip, probe_clip
 from vadlib.errors import VadError
+from vadlib.io.names import natural_key
 
 
 def clip_paths(folder: Path, layout: str) -> list[Path]:

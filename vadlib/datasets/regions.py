@@ -40,7 +40,7 @@ def read_regions(file: Path, clips: Iterable[Clip]) -> Iterator[pd.DataFrame]:
                 if row:
                     where = f"{file} line {lines.line_num}"
                     name, frame, track, values = _parsed(row, columns, by_name, where)
-                    if labels[name] is not None and not labels[name][frame]:
+                    if (of_clip := labels[name]) is not None and not of_clip[frame]:
                         raise VadError(f"{where}: a region in frame {frame} of clip {name}, which is labelled normal")
                     if rows[name].setdefault((frame, track), values) is not values:
                         raise VadError(f"{where}: track {track} is twice in frame {frame} of clip {name}")

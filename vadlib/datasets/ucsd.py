@@ -77,4 +77,4 @@ def _pixels(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray]:
         raise VadError(
             f"{folder}: masks of {found.width}x{found.height} px, the frames have {clip.width}x{clip.height}"
         )
-    return (mask.any(axis=2) for mask in read_frames(found, root))
+    return (np.any(mask, axis=2) for mask in read_frames(found, root))

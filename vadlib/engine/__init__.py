@@ -1,1 +1,1 @@
-"""Where and how fast networks run: device, precision, convolutions, memory."""
+"""Where and how fast networks run: device, precision, convolutions."""

@@ -46,7 +46,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, group
     if not fuses(x):
         y = F.conv2d(x, weight, bias, padding=padding_of(weight), groups=groups)
         return y if slope == 1 else F.leaky_relu_(y, slope)
-    kind, numbers = {0: ("relu", []), 1: ("none", [])}.get(slope, ("leaky_relu", [slope]))
+    kind = "relu" if slope == 0 else "none" if slope == 1 else "leaky_relu"
+    numbers = [slope] if kind == "leaky_relu" else []
     # What torch.compile emits: no public operator has an activation.
     return torch.ops.mkldnn._convolution_pointwise(
         x, weight, bias, padding_of(weight), ONE, ONE, groups, kind, numbers, ""
@@ -117,8 +118,10 @@ class FastConv(Conv3x3):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H, W)."""
-        bias = None if self.bias is None else lowered(self.bias)
-        return Convolution.apply(lowered(x), lowered(self.weight), bias, self.slope, self.groups)
+        return Convolution.apply(lowered(x), lowered(self.weight), self._bias(), self.slope, self.groups)
+
+    def _bias(self) -> Tensor | None:
+        return None if self.bias is None else lowered(self.bias)
 
 
 class FastPixelConv(FastConv):
@@ -133,7 +136,7 @@ class FastPixelConv(FastConv):
         if dtype == x.dtype:
             return super().forward(x)
         weight = torch.cat([lowered(self.weight)] * 2, dim=1)
-        return Convolution.apply(in_two_parts(x, dtype), weight, lowered(self.bias), self.slope, self.groups)
+        return Convolution.apply(in_two_parts(x, dtype), weight, self._bias(), self.slope, self.groups)
 
 
 def hasten(model: nn.Module) -> nn.Module:

@@ -3,7 +3,6 @@
 import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from vadlib.engine.convolution import hasten
 from vadlib.engine.frozen import freeze
+from vadlib.engine.processor import cpu_flags
 from vadlib.errors import VadError
 from vadlib.settings import ComputeSettings
 from vadlib.units import FLOW_STEPS
@@ -38,12 +38,15 @@ class Engine:
     def for_training(self, model: nn.Module) -> nn.Module:
         """The model itself, moved to the device, channels last (convolutions are fastest that way), its convolutions in
         place exchanged for fast ones of the same parameters."""
-        return hasten(model.to(self.device, memory_format=torch.channels_last)).train()
+        return hasten(self._laid_out(model)).train()
 
     def for_scoring(self, model: nn.Module) -> nn.Module:
         """A copy for inference: weights frozen, BatchNorm folded into the convolutions before it, channels last."""
-        model = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
-        return freeze(model, self.dtype)
+        return freeze(self._laid_out(copy.deepcopy(model)), self.dtype)
+
+    def _laid_out(self, model: nn.Module) -> nn.Module:
+        """The model itself, moved to the device, channels last."""
+        return model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # it is there
 
 
 def make_engine(compute: ComputeSettings) -> Engine:
@@ -65,8 +68,4 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether the processor has bf16 matrix instructions: without them bf16 is emulated and slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:  # not Linux: float32 is right everywhere
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})  # none but on Linux: float32 is right everywhere

@@ -23,7 +23,7 @@ def freeze(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         for name, child in list(parent.named_children()):
             if isinstance(child, ConvBlock):
                 layers = list(child)  # convolution, BatchNorm and ReLU, twice
-                folded = map(fuse_conv_bn_eval, layers[::3], layers[1::3])
+                folded: Any = map(fuse_conv_bn_eval, layers[::3], layers[1::3])  # type: ignore[arg-type] # a container's
                 pixels = is_of_pixels(child, "0", model)
                 first, second = (FrozenConv(c, 0.0, dtype, pixels and i == 0) for i, c in enumerate(folded))
                 setattr(parent, name, nn.Sequential(first, second))
@@ -36,6 +36,10 @@ def freeze(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 class FrozenConv(nn.Module):
     """Convolution of stride 1 that keeps height and width, and LeakyReLU of a slope: 0 is ReLU, 1 nothing."""
+
+    weight: Tensor
+    turned: Tensor
+    bias: Tensor | None
 
     def __init__(self, conv: nn.Conv2d, slope: float, dtype: torch.dtype, pixels: bool = False) -> None:
         """`pixels`: what comes in is an image, whose 16 bits are to count whatever `dtype` is."""

@@ -6,6 +6,7 @@ Scores come as one float array for each clip, NaN where a frame has no box; labe
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
@@ -68,7 +69,7 @@ def _equal_error_rate(fpr: np.ndarray, tpr: np.ndarray) -> float:
     return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
 
 
-def evaluate_frames(labels: Clips, scores: Clips) -> dict[str, object]:
+def evaluate_frames(labels: Clips, scores: Clips) -> dict[str, Any]:
     """The metrics of one scoring of a data set's test frames, raw: nothing smoothed, nothing normalised by clip.
 
     Returns a dictionary: `auroc` (micro, macro), `average_precision`, `equal_error_rate`. A metric that does not exist

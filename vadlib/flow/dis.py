@@ -22,12 +22,12 @@ def make_estimator(settings: DisSettings, weights_folder: Path, data_folder: Pat
     """DIS on grey frames. Its fields depend neither on earlier frames nor on OpenCV's threads."""
 
     def estimate(clip: Clip, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        dis, before = cv2.DISOpticalFlow_create(PRESETS[settings.preset]), None
+        dis, before = cv2.DISOpticalFlow.create(PRESETS[settings.preset]), None
         for number, frame in enumerate(frames):
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             if before is not None:
                 try:
-                    yield dis.calc(before, grey, None)
+                    yield dis.calc(before, grey, None)  # type: ignore[call-overload] # None: a new field
                 except cv2.error:
                     height, width = grey.shape
                     raise VadError(

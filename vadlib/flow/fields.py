@@ -53,12 +53,12 @@ def at_size(estimator: EstimateFlow, size: tuple[int, int] | None) -> EstimateFl
         return estimator
 
     def resized(clip: Clip, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        shape = None
+        shape = (0, 0)
 
         def small() -> Iterator[np.ndarray]:
             nonlocal shape
             for frame in frames:
-                shape = frame.shape
+                shape = frame.shape[:2]
                 yield cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
         for field in estimator(clip, small()):

@@ -6,9 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadlib.clips import Clip, natural_key
+from vadlib.clips import Clip
 from vadlib.errors import VadError
 from vadlib.flow.fields import EstimateFlow, resize_flow
+from vadlib.io.names import natural_key
 from vadlib.settings import ImportedFlowSettings
 
 FLO_MAGIC = b"PIEH"  # 202021.25 as float32, which opens every .flo

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_hdf5
+from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
 from vadlib.units import FLOW_STEPS, to_pixels, to_steps
 
 CHUNK_BYTES = 1 << 20  # at most; a chunk is a frame, or rows of a large one
@@ -90,7 +90,7 @@ class FlowFile:
         try:
             steps = self._flow[frame]
         except OSError as error:
-            raise _damaged(self.path, f"frame {frame}: {error}", self._made_by) from None
+            raise unreadable(self.path, error, self._made_by, part=f"frame {frame}") from None
         return to_pixels(steps.transpose(1, 2, 0))
 
 
@@ -102,13 +102,7 @@ def open_flow(path: Path, made_by: str) -> Iterator[FlowFile]:
     """
     import hdf5plugin  # noqa: F401, registers the filter
 
-    if not path.is_file():
-        raise missing(path, made_by)
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise _damaged(path, str(error), made_by) from None
-    with file:
+    with opened_hdf5(path, made_by) as file:
         flow = file.get("flow")
         if not isinstance(flow, h5py.Dataset) or flow.attrs.get("units") != UNITS or flow.ndim != 4:
             raise VadError(f"{path}: not a flow file of this project; make it again with {made_by}")
@@ -120,7 +114,3 @@ def read_flow(path: Path, made_by: str) -> Iterator[np.ndarray]:
     with open_flow(path, made_by) as file:
         for frame in range(len(file)):
             yield file[frame]
-
-
-def _damaged(path: Path, reason: str, made_by: str) -> VadError:
-    return VadError(f"{path}: damaged ({' '.join(reason.split())}); make it again with {made_by}")

@@ -1,6 +1,7 @@
 """The annotated video: boxes coloured by their scores, and the score curve of the last seconds beneath."""
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import pairwise
@@ -33,7 +34,8 @@ def colour_of(score: float, threshold: Threshold) -> tuple[int, int, int]:
         return ANOMALOUS
     span = threshold.value - threshold.median
     share = min(max((score - threshold.median) / span, 0), 1) if span > 0 else 0
-    return tuple(round(a + share * (b - a)) for a, b in zip(NORMAL, DOUBTFUL, strict=True))
+    red, green, blue = (round(a + share * (b - a)) for a, b in zip(NORMAL, DOUBTFUL, strict=True))
+    return red, green, blue
 
 
 class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
@@ -53,17 +55,16 @@ class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
         """Draw and encode the next frame."""
         picture = self._curve.under(draw_boxes(frame, self._threshold), frame)
         try:
-            if self._container is None:
-                self._open(picture.shape[1], picture.shape[0])
+            container = self._container or self._open(picture.shape[1], picture.shape[0])
             encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
             # Times that stand still would be refused.
             self._last = max(round(frame.time * TICKS), self._last + 1)
             encoded.pts, encoded.time_base = self._last, Fraction(1, TICKS)
-            self._container.mux(self._stream.encode(encoded))
+            container.mux(self._stream.encode(encoded))
         except OSError as error:
             raise self._refused(error) from error
 
-    def _open(self, width: int, height: int) -> None:
+    def _open(self, width: int, height: int) -> av.container.OutputContainer:
         self._container = av.open(
             str(self._path.absolute()),
             "w",
@@ -75,6 +76,7 @@ class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         self._stream.codec_context.gop_size = KEYFRAMES
         self._stream.codec_context.max_b_frames = 0  # they delay a fragmented file's times by two frames
+        return self._container
 
     def _refused(self, error: OSError) -> VadError | OSError:
         if is_disk_full(error):
@@ -140,7 +142,7 @@ class _Curve:
             self._low, self._high = min(self._low, frame.score), max(self._high, frame.score)
         width = picture.shape[1]
         font = _font(width)
-        line = font.size + 6
+        line = round(font.size) + 6
         height = round((2 * line + 8 + width * 0.1) / 2) * 2
         strip = np.full((height, width, 3), BACKGROUND, np.uint8)
         left, right, top, bottom = line // 2, width - line // 2, line + 6, height - line
@@ -174,7 +176,7 @@ class _Curve:
         draw.text((right - draw.textlength(place, font), 3), place, TEXT, font)
         return np.concatenate([picture, np.asarray(image)])
 
-    def _draw(self, strip: np.ndarray, x, y, thickness: int) -> None:
+    def _draw(self, strip: np.ndarray, x: Callable[[float], int], y: Callable[[float], int], thickness: int) -> None:
         points = list(self._points)
         limit = self._threshold.value
         for (t0, s0), (t1, s1) in pairwise(points):
@@ -188,4 +190,6 @@ class _Curve:
 
 def _font(width: int) -> ImageFont.FreeTypeFont:
     """Pillow's own font at a size that suits a picture of this width."""
-    return ImageFont.load_default(max(13, round(width / 60)))
+    font = ImageFont.load_default(max(13, round(width / 60)))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # of the size asked for
+    return font

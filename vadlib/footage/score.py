@@ -1,101 +1,31 @@
 """A user's own videos, without data set or DVC: each scored in one pass, with tables, a video and a page to look at."""
 
-import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from itertools import groupby
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from pyarrow.csv import ConvertOptions, open_csv
 
-from vadlib.clips import (
-    IMAGE_SUFFIXES,
-    Clip,
-    check_name,
-    claimed_length,
-    has_images,
-    is_clip,
-    natural_key,
-    read_footage,
-)
-from vadlib.errors import VadError
+from vadlib.clips import Clip, has_images, read_footage
+from vadlib.errors import FootageError, Losses, VadError, printable
 from vadlib.footage.annotate import AnnotatedVideo
+from vadlib.footage.find import RESULTS, Footage
 from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
-from vadlib.io.ownership import begin, check, check_apart, discard, is_made, is_own, own, settle
+from vadlib.io.ownership import begin, check, check_apart, discard, is_made, own, remove_empty, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
-from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import TopMoments, inspect_cubes
+from vadlib.report.page import write_report
 from vadlib.scoring.thresholds import GAP_SECONDS, Threshold
 
 FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2", "track", "reason")
-RESULTS = ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet")
 SEGMENT_COLUMNS = ("start_s", "end_s", "first_frame", "last_frame", "peak_score", "peak_frame")
-
-
-@dataclass(frozen=True)
-class Footage:
-    """What is one clip: a video file, a folder of numbered images, or image files in order."""
-
-    name: str
-    source: Path | Iterable[Path]
-
-    @property
-    def claimed(self) -> int | None:
-        """How many frames it says it has."""
-        return claimed_length(self.source, self.name) if isinstance(self.source, Path) else None
-
-
-def find_footage(paths: Iterable[Path]) -> Iterator[Footage]:
-    """Every clip at these paths, as they come: videos, folders of images, folders of either, and runs of image files.
-    Results of this tool in a folder of footage are passed over.
-
-    Raises VadError for a path where there is no footage, and for two clips of one name.
-    """
-    seen: dict[str, Path] = {}
-    for images, group in groupby(paths, key=lambda p: p.suffix.lower() in IMAGE_SUFFIXES):
-        for path, source in _clips_in(group, images):
-            name = path.stem if path.is_file() else path.absolute().name
-            check_name(name, path)
-            if (other := seen.setdefault(name.casefold(), path)) is not path:
-                raise VadError(f"{path}: its results would have the same name as those of {other}; rename one of them")
-            yield Footage(name, source)
-
-
-def _clips_in(paths: Iterator[Path], images: bool) -> Iterator[tuple[Path, Path | Iterable[Path]]]:
-    """What names each clip, and what it is read from."""
-    if images:
-        first = next(paths)
-        yield first.absolute().parent, _chain(first, paths)
-        return
-    for path in paths:
-        if not path.exists():
-            raise VadError(f"{path}: not found; expected a video, a folder of images or videos, or image files")
-        if path.is_file() or has_images(path):
-            yield path, path
-            continue
-        clips = (p for p in path.iterdir() if is_clip(p) and not is_result(p))
-        inside = sorted(clips, key=lambda p: natural_key(p.name))
-        if not inside:
-            raise VadError(f"{path}: no footage in the folder; expected images or videos")
-        yield from ((clip, clip) for clip in inside)
-
-
-def _chain(first: Path, others: Iterable[Path]) -> Iterator[Path]:
-    yield first
-    yield from others
-
-
-def is_result(path: Path) -> bool:
-    """Whether what is found in a folder of footage is what an earlier run left there."""
-    return is_own(path) if path.is_dir() else path.name in RESULTS and is_made(path)
 
 
 def apart_from(output: Path, paths: Iterable[Path]) -> Iterator[Path]:
@@ -113,21 +43,6 @@ def begin_folder(output: Path) -> None:
     own(output)
 
 
-def listed_paths(arguments: Sequence[Path], stream: TextIO | None = None) -> Iterator[Path]:
-    """The paths of a command line; `-` stands for those on standard input, one a line, as they come."""
-    for argument in arguments:
-        if str(argument) == "-":
-            yield from (Path(line) for line in map(str.strip, stream or sys.stdin) if line)
-        else:
-            yield argument
-
-
-def is_single(arguments: Sequence[Path]) -> bool:
-    """Whether a command line names one clip, so that its results need no folder of their own."""
-    path = arguments[0]
-    return len(arguments) == 1 and (path.is_file() or (path.is_dir() and has_images(path)))
-
-
 def score_footage(
     footage: Footage,
     scorer: FootageScorer,
@@ -136,6 +51,7 @@ def score_footage(
     *,
     fps: float = 25.0,
     parquet: bool = False,
+    losses: Losses | None = None,
 ) -> Counter[str]:
     """Score one clip in one pass and leave, in the folder `output`, what was found.
 
@@ -150,14 +66,20 @@ def score_footage(
     footage, or somebody else's file.
 
     Args:
-        fps: frames per second of images; a video has its own times.
+        fps: frames per second of images whose names hold no times; a video has its own times.
         parquet: leave frames.parquet too, once all is done.
+        losses: is told of what of the clip cannot be read, and so is left out; None: that is an error, once all that
+            can be read has been scored.
+
+    Raises FootageError where nothing of the clip can be scored; then no results are left.
     """
+    told = losses or Losses()
     files = [output / name for name in RESULTS]
     if isinstance(footage.source, Path):
         for file in files:
             check_apart(file, footage.source)
     check(*files[: len(files) if parquet else -1])
+    there = output.is_dir()
     begin_folder(output)
     for file in files:  # of an earlier run: they would look like this one's
         if is_made(file):
@@ -165,17 +87,18 @@ def score_footage(
     grown = files[:3]
     for file in grown:
         begin(file)
-    place = str(footage.source) if isinstance(footage.source, Path) else "images"
-    clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
     found = _Findings(footage.name)
     done = False
     try:
+        place = str(footage.source) if isinstance(footage.source, Path) else "images"
+        clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
+        images = _one_by_one(clip, score_frames(scorer, clip, read_footage(footage.source, footage.name, fps, told)))
         with ExitStack() as stack:
             frames = stack.enter_context(_Rows(output / "frames.csv", FRAME_COLUMNS))
             segments = stack.enter_context(_Segments(output / "segments.csv"))
             video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
-            bar = stack.enter_context(progress(footage.claimed, footage.name, "frame"))
-            for frame in score_frames(scorer, clip, read_footage(footage.source, footage.name, fps)):
+            bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
+            for frame in images:
                 anomalous = frame.score > threshold.value
                 frames.add(_row(frame, anomalous))
                 segments.see(frame, anomalous)
@@ -183,33 +106,60 @@ def score_footage(
                 found.add(frame, anomalous)
                 bar.update()
             done = True
+    except FootageError as error:
+        if not found.counts["frames"]:
+            for file in grown:
+                discard(file)
+            raise
+        rest = max(0, clip.frames - found.counts["frames"])
+        told.lose("rest", str(error), "leave it out", rest, rest * found.step)
     finally:
         if found.counts["frames"]:
             title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
-            write_report(output / "report.html", found.report(title, scorer, threshold))
+            notes = [printable(line) for line in (*told.lines, *told.notes)]
+            write_report(output / "report.html", found.report(title, scorer, threshold, notes))
         settle(*grown)
+        if not there:
+            remove_empty(output)
     if parquet:
         others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
         types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_(), "reason": pa.string()}
         with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
             write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
+    if losses is None and told.error:
+        raise FootageError(told.error)
     return found.counts
 
 
-class _Rows(AbstractContextManager["_Rows"]):
+def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFrame]:
+    """The frames. What goes wrong with one, in whatever library, is a fault of this clip and not of others."""
+    try:
+        yield from frames
+    except VadError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise FootageError(
+            f"clip {clip.name} ({clip.path}): {type(error).__name__}: {text or 'no message'} (not foreseen; run again "
+            "with --strict --debug to see where)"
+        ) from error
+
+
+class _Rows:
     """A CSV file of numbers that holds whole lines at any moment: each goes to the disk by itself."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._file = path.open("w", encoding="ascii", newline="\n", buffering=1)
         self._file.write(",".join(columns) + "\n")
 
+    def __enter__(self) -> Self:
+        return self
+
     def add(self, row: Sequence[Any]) -> None:
         """Write a row; None is an empty cell, and of numbers every digit is kept."""
         self._file.write(",".join("" if cell is None else str(cell) for cell in row) + "\n")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._file.close()
 
 
@@ -227,26 +177,25 @@ class _Segments(_Rows):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, SEGMENT_COLUMNS)
-        self._first: tuple[int, float, float] | None = None
+        # Number, time and score of the first, the last and the highest frame of a run that may go on.
+        self._run: list[tuple[int, float, float]] = []
 
     def see(self, frame: ScoredFrame, anomalous: bool) -> None:
         """The next frame."""
-        if self._first is not None and frame.time - self._last[1] > GAP_SECONDS:
+        if self._run and frame.time - self._run[1][1] > GAP_SECONDS:
             self._end()
         if anomalous:
             place = (frame.number, frame.time, frame.score)
-            if self._first is None:
-                self._first = self._peak = place
-            self._last = place
-            self._peak = max(self._peak, place, key=lambda p: p[2])
+            first, _, peak = self._run or (place, place, place)
+            self._run = [first, place, max(peak, place, key=lambda p: p[2])]
 
     def _end(self) -> None:
-        (first, start, _), (last, end, _), (peak, _, score) = self._first, self._last, self._peak
+        (first, start, _), (last, end, _), (peak, _, score) = self._run
         self.add((round(start, 6), round(end, 6), first, last, score, peak))
-        self._first = None
+        self._run = []
 
-    def __exit__(self, *raised: Any) -> None:
-        if self._first is not None:
+    def __exit__(self, *raised: object) -> None:
+        if self._run:
             self._end()
         super().__exit__(*raised)
 
@@ -260,6 +209,11 @@ class _Findings:
         self._top: TopMoments[dict[str, Any]] = TopMoments()
         self.counts: Counter[str] = Counter()
 
+    @property
+    def step(self) -> float:
+        """Seconds from one frame to the next, on average."""
+        return self._times[-1] / max(1, len(self._times) - 1)
+
     def add(self, frame: ScoredFrame, anomalous: bool) -> None:
         self._times.append(frame.time)
         self._scores.append(frame.score)
@@ -268,7 +222,7 @@ class _Findings:
         self.counts["frames without boxes"] += frame.top is None
         self._top.offer(self._name, frame.number, frame.score, lambda: _kept(frame))
 
-    def report(self, title: str, scorer: FootageScorer, threshold: Threshold) -> Report:
+    def report(self, title: str, scorer: FootageScorer, threshold: Threshold, notes: Sequence[str]) -> Report:
         self._top.end_clip()
         moments = self._top.moments()
         settings, engine, views = scorer.scorer.settings, scorer.scorer.engine, []
@@ -300,6 +254,7 @@ class _Findings:
             eta=settings.eta[0],
             counts={name.replace(" ", "_"): count for name, count in self.counts.items()},
             parameters=settings.model_dump(mode="json"),
+            notes=notes,
         )
 
 

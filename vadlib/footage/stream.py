@@ -61,7 +61,7 @@ class ScoredFrame:
     boxes: np.ndarray  # float32 (M, 4), xyxy in source pixels
     scores: np.ndarray  # float64 (M,), of each box, averaged along its track
     tracks: np.ndarray  # int64 (M,), which object each box is
-    parts: dict[EvidenceName, np.ndarray]  # float64 (M,), what each evidence adds to the scores
+    parts: dict[EvidenceName, np.ndarray]  # float64 (M,), what each evidence that counts says, unweighted
     score: float  # the frame's, of its highest boxes; NaN without boxes
     raw: np.ndarray  # uint8 (M, L, patch, patch, 3), the cubes
     flow: np.ndarray  # int16 (M, L, patch, patch, 2), their flow in 1/32 px per frame
@@ -153,7 +153,7 @@ def _cubes_scored(
     waiting: deque[_Frame] = deque()
     unscored: list[Batch] = []
     done: list[np.ndarray] = []  # columns: score and parts, of the first cubes of the frames that wait
-    names = how.evidence
+    names = [name for name, weight in how.weights.items() if weight]
 
     def score(count: int) -> None:
         batch = unscored[0]
@@ -161,7 +161,7 @@ def _cubes_scored(
             batch = join(batch, other)
         unscored[:] = [take(batch, slice(count, None))]
         values = scorer.scorer.measure(take(batch, slice(count)), [eta])[eta]
-        parts = scorer.scorer.parts(how, values, eta)
+        parts = scorer.scorer.best_parts(values, eta)
         done.append(np.stack([scorer.scorer.scores(how, values, eta), *(parts[name] for name in names)], axis=1))
 
     def ready() -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:

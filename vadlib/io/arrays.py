@@ -7,8 +7,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from vadlib.errors import VadError
-from vadlib.io.files import missing, written_aside
+from vadlib.io.files import missing, unreadable, written_aside
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -17,11 +16,22 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, aside)
 
 
+def rows_of(arrays: Mapping[str, np.ndarray], name: str, columns: int) -> np.ndarray:
+    """One of some arrays, float32 (N, columns), N of 1 and more, all finite. Raises ValueError where it is not."""
+    found = arrays.get(name)
+    if found is None or found.dtype != np.float32 or found.ndim != 2 or not len(found) or found.shape[1] != columns:
+        raise ValueError(f"{name}: no rows of {columns} numbers")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: not finite numbers")
+    return found
+
+
 def load_arrays(path: Path, made_by: str) -> dict[str, np.ndarray]:
     """Read what `save_arrays` wrote. Raises VadError where it is absent or damaged."""
     if not path.exists():
         raise missing(path, made_by)
     try:
+        path.open("rb").close()  # of whatever keeps it from opening a file, safetensors says that there is none
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise VadError(f"{path}: damaged ({' '.join(str(error).split())}); make it again with {made_by}") from None
+        raise unreadable(path, error, made_by) from None

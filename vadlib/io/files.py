@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())
-        ownership.note(path, ownership.identity(aside))
+        made = ownership.identity(aside)
+        assert made is not None  # no link, and no device
+        ownership.note(path, made)
         aside.replace(path)
         ownership.settle(aside)
     except BaseException as error:
@@ -83,6 +86,56 @@ class _Unrefusing(io.FileIO):
         return len(data)
 
 
+def opened_hdf5(path: Path, made_by: str) -> Any:
+    """An `h5py.File` to read, of those that an earlier command, `made_by`, leaves whole. Whoever opens it closes it.
+
+    It is opened without HDF5's lock: these files are renamed into place and never written to again, so there is nothing
+    to wait for, and another program that has one open, or a network drive without locks, is no hindrance. Raises
+    VadError where there is no such file, where something else than the file is at fault, and for no HDF5 file.
+    """
+    import h5py
+
+    try:
+        return h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise missing(path, made_by) from None
+    except OSError as error:
+        raise unreadable(path, error, made_by) from None
+
+
+def unreadable(path: Path, error: BaseException, made_by: str, what: str = "damaged", part: str = "") -> VadError:
+    """The error of a file that an earlier command made and that, or a `part` of it, cannot be read: what is at fault,
+    and what to do."""
+    if (cause := surroundings(error)) is not None:
+        return VadError(f"{path}: {cause}")
+    reason = " ".join(f"{part}: {error}".removeprefix(": ").split())
+    return VadError(f"{path}: {what} ({reason}); make it again with {made_by}")
+
+
+_SURROUNDINGS = {
+    errno.EMFILE: "too many files are open at once; raise the limit, as with `ulimit -n 4096`, and run the same again",
+    errno.ENFILE: "the system has too many files open; close other programs and run the same command again",
+    errno.EACCES: "may not be read; give yourself the right to, or close the program that holds it",
+    errno.EPERM: "may not be read; give yourself the right to, or close the program that holds it",
+    errno.EAGAIN: "another program has locked it; close that program and run the same command again",
+    errno.EBUSY: "another program has locked it; close that program and run the same command again",
+    errno.EIO: "the drive it is on does not answer (input/output error); check the drive, then run the same again",
+    errno.ESTALE: "the network drive it is on is gone; connect it again, then run the same again",
+    errno.ENOMEM: "there is not enough memory; close other programs and run the same command again",
+}
+
+
+def surroundings(error: BaseException) -> str | None:
+    """What keeps a file from being read though nothing need be wrong with it, and what to do; None for other errors.
+
+    Libraries that raise errors of their own kinds quote the operating system's number.
+    """
+    code = getattr(error, "errno", None)
+    if code is None and (quoted := re.search(r"\b(?:errno|os error)\W{1,3}(\d+)", str(error), re.IGNORECASE)):
+        code = int(quoted[1])
+    return None if code is None else _SURROUNDINGS.get(code)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error says so: the operating system's, or that of a library (safetensors, HDF5) which quotes it."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -105,8 +158,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON. Raises ValueError on NaN and infinities, which JSON does not have."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write indented JSON. Raises ValueError on NaN and infinities, which JSON does not have.
+
+    Bytes of a file's name that are no text, which Python keeps as lone surrogates, are written as escapes.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, re.sub("[\ud800-\udfff]", lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n")
 
 
 def read_json(path: Path, made_by: str) -> Any:
@@ -115,8 +172,8 @@ def read_json(path: Path, made_by: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing(path, made_by) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise VadError(f"{path}: damaged ({error}); make it again with {made_by}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise unreadable(path, error, made_by) from None
 
 
 def missing(path: Path, made_by: str) -> VadError:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vadlib.errors import VadError
+from vadlib.io.files import surroundings
 
 MAX_BYTES = 1 << 28  # of a cell: a mask of 16,384 x 16,384 px
 
@@ -17,7 +18,7 @@ def read_cells(path: Path, variable: str) -> Iterator[np.ndarray]:
         with path.open("rb") as file:
             hdf5 = file.read(10) in (b"MATLAB 7.3", b"\x89HDF\r\n\x1a\n\0\0")
     except OSError as error:
-        raise VadError(f"{path}: cannot be read: {error.strerror}") from None
+        raise VadError(f"{path}: {surroundings(error) or f'cannot be read: {error.strerror}'}") from None
     cells = _cells_of_hdf5(path, variable) if hdf5 else _cells_of_version_5(path, variable)
     try:
         for cell in cells:
@@ -27,6 +28,8 @@ def read_cells(path: Path, variable: str) -> Iterator[np.ndarray]:
     except VadError:
         raise
     except Exception as error:  # both libraries raise errors of many kinds on damaged files
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise VadError(f"{path}: cannot be read as a MATLAB file with a cell array `{variable}` ({reason})") from None
 
@@ -43,7 +46,7 @@ def _cells_of_version_5(path: Path, variable: str) -> Iterator[np.ndarray]:
 def _cells_of_hdf5(path: Path, variable: str) -> Iterator[np.ndarray]:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         if not isinstance(file.get(variable, getlink=True), h5py.HardLink):  # others lead to other files
             raise VadError(f"{path}: no cell array `{variable}`")
         if not isinstance(file[variable], h5py.Dataset) or file[variable].dtype != h5py.ref_dtype:

@@ -14,11 +14,12 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from vadlib.errors import VadError
+from vadlib.io.files import surroundings
 
 MAX_BYTES = 1 << 29  # of a file; VEC's boxes of the 274,515 training frames of ShanghaiTech take some 80 MB
 _MAX_DIMENSIONS = 8
@@ -34,25 +35,41 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_object_array(path: Path) -> list[np.ndarray]:
-    """Read a .npy file that holds a 1-D object array of arrays, without running anything it may carry.
+    """Read a .npy file that holds an array for each frame, or clip, without running anything it may carry.
+
+    That is a 1-D object array of arrays. Where all of them have one shape, numpy may have made one array of them when
+    the file was saved, of numbers or of objects that are numbers: its first axis goes over the frames.
 
     Returns the arrays in order, read-only, as they were stored (any shape; bool, integer or float). Raises
     VadError naming the file, and the forbidden function where the pickle asks for one.
     """
     with _opened(path) as file:
-        shape, _, dtype = _header(file, path)
+        shape, fortran, dtype = _header(file, path)
+        if dtype.kind in "biuf" and len(shape) > 1:
+            return list(_numbers(file.read(), dtype, shape, fortran, str(path)))
         if dtype != np.dtype(object):
-            raise VadError(f"{path}: expected an object array (an array for each frame), found dtype {dtype}")
+            raise VadError(
+                f"{path}: expected an array for each frame, found dtype {dtype} of shape {shape}; save a list of arrays"
+            )
         try:
-            array = _run(file.read(), path)
+            array = _run(file.read(), path, numbers=len(shape) > 1)
         except VadError:
             raise
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, EOFError) as error:
             raise VadError(f"{path}: damaged, or not a pickled array ({_line(error)})") from None
     if not isinstance(array, _Array) or not isinstance(array.data, list) or array.shape != shape:
         raise VadError(f"{path}: damaged: its header and its content describe different arrays")
-    if len(shape) != 1 or len(array.data) != shape[0]:
+    if len(array.data) != math.prod(shape) or not shape:
         raise VadError(f"{path}: expected one array for each frame, found an object array of shape {shape}")
+    if len(shape) > 1:
+        if odd := {type(item) for item in array.data} - {bool, int, float}:
+            kind = min(kind.__name__.strip("_").lower() for kind in odd)
+            raise VadError(f"{path}: an object array of shape {shape} must hold numbers alone, found {kind}")
+        try:
+            numbers = np.array(array.data, np.float64)
+        except OverflowError:
+            raise VadError(f"{path}: holds a number that no float can") from None
+        return list(numbers.reshape(shape))  # objects are listed in C's order, whatever order they lie in
     return [_element(item, f"{path}: element {i}") for i, item in enumerate(array.data)]
 
 
@@ -69,7 +86,7 @@ def _opened(path: Path) -> BinaryIO:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise VadError(f"{path}: cannot be read: {error.strerror}") from None
+        raise VadError(f"{path}: {surroundings(error) or f'cannot be read: {error.strerror}'}") from None
     if (size := path.stat().st_size) > MAX_BYTES:
         file.close()
         raise VadError(f"{path}: {size:,} bytes; files of this kind are read up to {MAX_BYTES:,}")
@@ -146,8 +163,11 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
 
 
-def _run(pickled: bytes, path: Path) -> Any:
-    """Carry out a pickle's opcodes and return what it leaves. Memory stays in proportion to its size."""
+def _run(pickled: bytes, path: Path, numbers: bool) -> Any:
+    """Carry out a pickle's opcodes and return what it leaves. Memory stays in proportion to its size.
+
+    Objects that are floats by themselves, and not in arrays, are taken where `numbers` says so.
+    """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     encoded = 0
@@ -164,9 +184,9 @@ def _run(pickled: bytes, path: Path) -> Any:
         pop(len(items) + 1)
         return items[::-1]
 
-    for opcode, argument, _ in pickletools.genops(pickled):
-        name = opcode.name
-        if name in _PUSH:
+    for opcode, given, _ in pickletools.genops(pickled):
+        name, argument = opcode.name, cast(Any, given)
+        if name in _PUSH or (numbers and name == "BINFLOAT"):
             stack.append(_CONSTANTS.get(name, argument))
         elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
             memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
@@ -249,6 +269,6 @@ def _element(item: Any, name: str) -> np.ndarray:
     if not isinstance(item.data, bytes) or not re.fullmatch(r"[fiu][1248]|b1", item.dtype.code):
         raise VadError(f"{name}: expected an array of numbers, found dtype {item.dtype.code!a:.40}")
     if item.made is None:
-        dtype = np.dtype(item.dtype.code).newbyteorder(item.dtype.order)
+        dtype = np.dtype(item.dtype.code).newbyteorder(cast(Any, item.dtype.order))
         item.made = _numbers(item.data, dtype, item.shape, item.fortran, name)
     return item.made

@@ -8,3 +8,8 @@ from tqdm import tqdm
 def progress(total: int | None, label: str, unit: str, *, done: int = 0) -> tqdm:
     """A progress bar on standard error; silent where that is not a terminal."""
     return tqdm(total=total, initial=done, desc=label, unit=unit, disable=None, file=sys.stderr, dynamic_ncols=True)
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error, above the bars that are there."""
+    tqdm.write(line, file=sys.stderr)

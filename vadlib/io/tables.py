@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_aside
+from vadlib.io.files import missing, unreadable, written_aside
 
 
 def write_table(path: Path, parts: Iterable[pd.DataFrame], metadata: Mapping[str, str] | None = None) -> int:
@@ -40,6 +40,17 @@ def _typed(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([f.with_type(pa.large_string()) if f.type in text else f for f in table.schema]))
 
 
+def read_metadata(path: Path, made_by: str) -> dict[str, str]:
+    """The metadata that `write_table` was given. Raises VadError as `read_table` does."""
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        raise missing(path, made_by) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise VadError(f"{path}: not a whole table ({error}); make it again with {made_by}") from None
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
 def read_parts(path: Path) -> Iterator[pd.DataFrame]:
     """Yield the parts that `write_table` was given, one at a time."""
     with pq.ParquetFile(path) as file:
@@ -56,7 +67,7 @@ def read_table(path: Path, made_by: str, **equal: str | float) -> pd.DataFrame:
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise VadError(f"{path}: not a whole table ({error}); make it again with {made_by}") from None
+        raise unreadable(path, error, made_by, "not a whole table") from None
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
-from vadlib.io.files import sha256
+from vadlib.io.files import sha256, surroundings
 from vadlib.io.ownership import check
 
 
@@ -64,6 +64,8 @@ def load_into(model: Any, path: Path, name: str) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
         raise VadError(f"{path}: not weights, or damaged ({type(error).__name__}); get the file again") from None
     try:
         model.load_state_dict(state)

@@ -1,6 +1,7 @@
 """Models on disk: safetensors with their settings; and the state of a training to go on from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,26 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, written_aside
+from vadlib.io.files import missing, surroundings, written_aside
 from vadlib.models.registry import build_model
 from vadlib.settings import Branch, ModelSettings, model_settings
 
 
-def save_model(path: Path, network: nn.Module, model: ModelSettings, branch: Branch, length: int) -> None:
-    """Write weights (float32) and what is needed to build the network again. Equal models give equal bytes."""
+def save_model(
+    path: Path,
+    network: nn.Module,
+    model: ModelSettings,
+    branch: Branch,
+    length: int,
+    made_with: Mapping[str, str | int] | None = None,
+) -> None:
+    """Write weights (float32), what is needed to build the network again, and what made it.
+
+    Equal models, made with the same, give equal bytes.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One entry: safetensors orders several as its hash map happens to.
-    about = {"model": model.model_dump(mode="json"), "branch": branch, "length": length}
+    about = {"model": model.model_dump(mode="json"), "branch": branch, "length": length, "made_with": made_with}
     with written_aside(path) as aside:
         save_file(tensors, aside, metadata={"vadlib": json.dumps(about, sort_keys=True)})
 
@@ -31,6 +42,7 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
     if not path.exists():
         raise missing(path, made_by)
     try:
+        path.open("rb").close()  # of whatever keeps it from opening a file, safetensors says that there is none
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vadlib"])
             model = model_settings(about["model"])
@@ -47,12 +59,27 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
         RuntimeError,
         OSError,
     ) as error:
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
         raise VadError(
             f"{path}: not a model of this project ({first_line(error)}); make it again with {made_by}"
         ) from None
     if found != branch:
         raise VadError(f"{path}: holds the {found} branch, not the {branch} branch")
     return network.eval(), model, length
+
+
+def model_made_with(path: Path, made_by: str) -> dict[str, str | int]:
+    """What a model was made with, as its file says; nothing where it does not. Raises VadError as `load_model` does."""
+    if not path.exists():
+        raise missing(path, made_by)
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(json.loads((file.metadata() or {})["vadlib"])["made_with"] or {})
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise VadError(
+            f"{path}: not a model of this project ({first_line(error)}); make it again with {made_by}"
+        ) from None
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -2,6 +2,17 @@
 
 from torch import Tensor
 
+from vadlib.settings import Branch
+
+
+def target_of(branch: Branch, cubes: Tensor, flows: Tensor | None) -> Tensor:
+    """What a branch reconstructs: the cubes themselves (raw), or their flow. Raises ValueError where that is None."""
+    if branch == "raw":
+        return cubes
+    if flows is None:
+        raise ValueError("the flow branch needs flow")
+    return flows
+
 
 def cube_errors(output: Tensor, target: Tensor, p: float) -> Tensor:
     """|output - target|_p^p of each cube, summed over its frames, channels and pixels: (B, L, C, H, W) to (B,).

@@ -1,72 +1,51 @@
-"""Stage build: cubes of one branch."""
+"""What the stages build_raw and build_flow share: the boxes of a clip, and a shard of cubes for each."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from vadlib.clips import Clip, read_frames
-from vadlib.cubes.cut import cubes_of_clip, mean_flow_magnitude
+from vadlib.clips import Clip
 from vadlib.cubes.shards import ShardWriter
 from vadlib.errors import VadError
-from vadlib.flow.storage import read_flow
 from vadlib.io.files import missing
 from vadlib.io.tables import read_table
-from vadlib.pipeline.mapping import fingerprint, map_clips
+from vadlib.pipeline.mapping import map_clips
 from vadlib.pipeline.places import BOX, Places
-from vadlib.settings import Branch, ComputeSettings, CubeSettings, DatasetSettings
-from vadlib.units import to_steps
+from vadlib.settings import Branch, ComputeSettings, CubeSettings
+
+Fill = Callable[[ShardWriter, Places, Clip, list[np.ndarray], CubeSettings], int]
+"""Put the cubes of a clip's boxes, float32 (M, 4) of each frame, into its shard, and return how many there are."""
 
 
-def build_cubes(places: Places, branch: Branch, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
-    """The cubes of every box, one shard for each clip: cut from the frames (raw) or from their flow (flow)."""
+def build_cubes(
+    fill: Fill, places: Places, branch: Branch, cube: CubeSettings, compute: ComputeSettings, fingerprint: str
+) -> Counter[str]:
+    """The cubes of every box, one shard for each clip."""
     manifest = places.load_manifest()
     if not places.boxes.exists():
         raise missing(places.boxes, places.made_by("detect"))
-    if branch == "flow" and not places.flow.exists():
-        raise missing(places.flow, places.made_by("flow"))
-    work = partial(_build_clip, settings.cube, branch, places)
-    inputs = [places.data] if branch == "raw" else [places.flow]
-    mark = fingerprint(settings.cube, branch, places.prepared, places.boxes, *inputs)
     return map_clips(
-        work,
+        partial(_build_clip, fill, places, branch, cube),
         manifest.clips,
         places.cubes(branch),
         suffix=".h5",
-        fingerprint=mark,
+        fingerprint=fingerprint,
         workers=compute.workers,
         label=f"build {places.name} {branch}",
     )
 
 
-def _build_clip(cube: CubeSettings, branch: Branch, places: Places, clip: Clip, path: Path) -> dict[str, int]:
+def _build_clip(
+    fill: Fill, places: Places, branch: Branch, cube: CubeSettings, clip: Clip, path: Path
+) -> dict[str, int]:
     boxes = boxes_of_frames(places, clip)
-    cubes = 0
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:
-        if branch == "raw":
-            for found in cubes_of_clip(read_frames(clip), boxes, cube):
-                shard.add(found.frame, found.boxes, found.cubes)
-                cubes += len(found.boxes)
-        else:
-            magnitudes: dict[int, np.ndarray] = {}
-            fields = _measured(read_flow(places.flow / f"{clip.key}.h5", places.made_by("flow")), boxes, magnitudes)
-            for found in cubes_of_clip(fields, boxes, cube):
-                steps = to_steps(found.cubes, f"clip {clip.key}: frame {found.frame}")
-                shard.add(found.frame, found.boxes, steps, magnitudes.pop(found.frame))
-                cubes += len(found.boxes)
+        cubes = fill(shard, places, clip, boxes, cube)
     return {"clips": 1, "frames": clip.frames, "cubes": cubes}
-
-
-def _measured(
-    fields: Iterator[np.ndarray], boxes: list[np.ndarray], magnitudes: dict[int, np.ndarray]
-) -> Iterator[np.ndarray]:
-    """Pass flow fields on, noting the mean flow in each frame's boxes on the way: a field is decoded once."""
-    for frame, field in enumerate(fields):
-        magnitudes[frame] = mean_flow_magnitude(field, boxes[frame])
-        yield field
 
 
 def boxes_of_frames(places: Places, clip: Clip) -> list[np.ndarray]:

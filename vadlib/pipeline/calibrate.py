@@ -38,7 +38,7 @@ def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSetting
     with progress(len(pieces), "calibrate", "piece") as bar:
         for piece in pieces:
             cubes, frame, of_frame = piece_cubes(places, piece)
-            measured.append(scorer.measure_all(cubes, settings.eta, compute.score_batch))
+            measured.append(scorer.measure_all(cubes, settings.eta, compute.score_batch, seen=not piece.held_out))
             boxes.append((frame - piece.first, of_frame))
             bar.update()
     normal = {}

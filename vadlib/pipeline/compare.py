@@ -13,7 +13,7 @@ from vadlib.io.ownership import check, remove_own
 from vadlib.io.tables import write_csv
 from vadlib.pipeline.fit_scores import fit
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.sets import training_cubes
+from vadlib.pipeline.sets import open_shard, training_cubes
 from vadlib.pipeline.train import trained_network
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.scorer import Scorer
@@ -49,19 +49,21 @@ def compare_kind(
     both = Scorer(settings, networks, {}, engine)
     statistics = fit(both, training_cubes(places, BRANCHES, settings, drawn=False), compute.score_batch)
     clips = places.load_manifest().split("testing")
+    labels = [found for clip in clips if (found := clip.labels()) is not None]
     rows = []
     for branches in (("raw",), ("flow",), BRANCHES):
         etas = tuple(sorted({*(SWEEP if branches == BRANCHES else (0.0,)), settings.eta[0]}))
-        how = settings.paper.model_copy(update={"evidence": branches})
+        how = settings.paper.model_copy(update={"evidence": branches, "error": "norm", "calibration": "z"})
         scorer = Scorer(settings, {b: networks[b] for b in branches}, {}, engine, statistics)
         scores: dict[float, list] = {eta: [] for eta in etas}
         for clip in clips:
-            raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+            raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
             for eta, values in scorer.measure_all(CubeSet([(raw, flow)]), etas, compute.score_batch).items():
                 of_cubes = scorer.scores(how, values, eta) if values else np.empty(0)
                 scores[eta].append(frame_scores(raw.read("frame"), of_cubes, clip.frames)[0])
+            raw.close()
         for eta in etas:
-            metrics = evaluate_frames([clip.labels() for clip in clips], scores[eta])
+            metrics = evaluate_frames(labels, scores[eta])
             rows.append(
                 {
                     "kind": kind,

@@ -26,7 +26,7 @@ def detect_boxes(places: Places, settings: DatasetSettings, compute: ComputeSett
     manifest = places.load_manifest()
     weights = record(weights_file(settings.detector, places.weights))
     work = partial(_detect_clip, settings.detector, places, compute.device, manifest.clips)
-    mark = fingerprint(settings.detector, places.prepared, places.data, weights)
+    mark = fingerprint(__name__, settings.detector, places.prepared, places.data, weights)
     return map_clips(
         work,
         manifest.clips,

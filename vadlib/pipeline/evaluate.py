@@ -1,5 +1,6 @@
 """Stage evaluate: the metrics, and the tables behind its plots. Scores of other systems are evaluated beside them."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from vadlib.evaluation.frames import (
 from vadlib.evaluation.regions import ClipDetections, evaluate_regions, match_clip
 from vadlib.io.files import read_json, write_json
 from vadlib.io.ownership import check
-from vadlib.io.tables import read_table, write_csv
+from vadlib.io.tables import read_metadata, read_table, write_csv
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import load_calibration
 from vadlib.scoring.thresholds import Threshold, count_alarms
@@ -48,7 +49,7 @@ _ROWS = {
 
 def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     """A metrics file for each configuration, and the tables behind the plots, which are of `best`."""
-    check(*(_file(places, name) for name in CONFIGURATIONS))
+    check(*(_file(places, name) for name in CONFIGURATIONS), places.metrics / "summary.json")
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)
     results = {eta: _frame_scores(places, clips, eta) for eta in settings.eta}
@@ -82,6 +83,9 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
             summary["evidence"] = [_listed(row) for row in _columns_alone(labels, headline, "_part", draws)]
         summary["eta"] = settings.eta[0]
         summary["counts"] = {key.replace(" ", "_"): value for key, value in counts.items()}
+        summary["made_with"] = _made_with(places, settings.eta[0])
+        if name == "best":
+            write_json(places.metrics / "summary.json", _shown(summary, intervals))
         _write_summary(_file(places, name), summary, intervals)
     best = [table["best"].to_numpy() for table in headline]
     # Of one class alone there is no curve.
@@ -103,6 +107,31 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
         {name: read_json(_file(places, name), "") for name in CONFIGURATIONS},
     )
     return Counter(counts)
+
+
+def _shown(summary: Mapping[str, Any], intervals: Mapping[str, Interval]) -> dict[str, float | None]:
+    """What `dvc metrics` shows of `best`, in 120 columns: AUROC, micro, with its interval, macro and of the best floor;
+    the share of normal frames above the threshold, and that of anomalous ones."""
+    spread = intervals["auroc.micro"]
+    return {
+        "micro": summary["auroc"]["micro"],
+        "low": spread.low,
+        "high": spread.high,
+        "macro": summary["auroc"]["macro"],
+        "floor": summary["auroc"]["floor"],
+        "false_alarms": summary["false_alarms"]["measured"],
+        "recall": summary["false_alarms"]["recall"],
+    }
+
+
+def _made_with(places: Places, eta: float) -> list[dict[str, str | int]]:
+    """What the digits depend on beside code, settings and data, a row for each step; boxes with their weights' hash."""
+    path, made_by = places.scores_of(eta, "frames"), places.made_by("score")
+    try:
+        of_networks = json.loads(read_metadata(path, made_by)["made_with"])
+    except (KeyError, ValueError):
+        raise VadError(f"{path}: does not say what it was made with; make it again with {made_by}") from None
+    return [{"step": "detect", **read_metadata(places.boxes, places.made_by("detect"))}, *of_networks]
 
 
 def _file(places: Places, name: Configuration) -> Path:
@@ -185,13 +214,14 @@ def _by_kind(
 
 def frame_labels(places: Places, clips: Sequence[Clip]) -> list[np.ndarray]:
     """The labels of each testing clip, bool (frames,). Raises VadError where one has none."""
-    labels = [clip.labels() for clip in clips]
-    if any(clip_labels is None for clip_labels in labels):
-        unlabelled = next(c.name for c, found in zip(clips, labels, strict=True) if found is None)
-        raise VadError(
-            f"data set {places.name}: testing clip {unlabelled} has no labels, so there is nothing to evaluate; "
-            f"its scores are in {places.scores}"
-        )
+    labels = []
+    for clip in clips:
+        if (found := clip.labels()) is None:
+            raise VadError(
+                f"data set {places.name}: testing clip {clip.name} has no labels, so there is nothing to evaluate; "
+                f"its scores are in {places.scores}"
+            )
+        labels.append(found)
     return labels
 
 
@@ -219,7 +249,7 @@ def _write_summary(path: Path, summary: dict[str, Any], intervals: Mapping[str, 
             group = group.setdefault(key, {})
         group[last] = None if found.low is None else [found.low, found.high]
     left_out = [{"metric": name, "resamples": i.left_out} for name, i in intervals.items() if i.left_out]
-    lists = ("protocols", "kinds", "floors", "evidence", "eta", "counts")
+    lists = ("protocols", "kinds", "floors", "evidence", "eta", "counts", "made_with")
     tail = {key: summary.pop(key) for key in lists if key in summary}
     write_json(path, {**summary, "intervals": {**nested, "left_out": left_out}, **tail})
 
@@ -348,12 +378,13 @@ def print_summaries(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> N
     columns = {name: [_cell(summary, key) for key in _ROWS.values()] for name, summary in summaries.items()}
     shown = [i for i in range(len(_ROWS)) if any(cells[i] for cells in columns.values())]
     widths = {name: max(len(name), *(len(cells[i]) for i in shown)) for name, cells in columns.items()}
+    room = max(len(list(_ROWS)[i]) for i in shown) + 2
     print(f"{title}: per cent [95 % interval over clips]")
     if len(columns) > 1:
-        print(f"  {'':30}" + "  ".join(name.ljust(widths[name]) for name in columns).rstrip())
+        print(f"  {'':{room}}" + "  ".join(name.ljust(widths[name]) for name in columns).rstrip())
     for i in shown:
         cells = "  ".join((column[i] or "-").ljust(widths[name]) for name, column in columns.items())
-        print(f"  {list(_ROWS)[i]:30}{cells.rstrip()}")
+        print(f"  {list(_ROWS)[i]:{room}}{cells.rstrip()}")
 
 
 def _cell(summary: Mapping[str, Any], key: str) -> str:

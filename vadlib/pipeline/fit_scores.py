@@ -57,7 +57,7 @@ def fit(scorer: Scorer, cubes: CubeSet, size: int) -> dict[Branch, Statistics]:
             chosen = take(batch, slice(-done % step, None, step))
             sample = chosen if sample is None else join(sample, chosen)
             done += len(batch.raw)
-            if len(sample.raw) >= size or done == len(cubes):
+            if len(sample.raw) and (len(sample.raw) >= size or done == len(cubes)):
                 for kind in scorer.evidence.values():
                     kind.fit(sample)
                 sample = None

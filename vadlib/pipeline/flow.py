@@ -19,7 +19,7 @@ def compute_flow(places: Places, settings: DatasetSettings, compute: ComputeSett
     manifest = places.load_manifest()
     weights = record(weights_file(settings.flow, places.flow_weights))
     work = partial(_flow_clip, settings.flow, places, compute.device, weights)
-    mark = fingerprint(settings.flow, places.prepared, places.data, weights)
+    mark = fingerprint(__name__, settings.flow, places.prepared, places.data, weights)
     return map_clips(
         work,
         manifest.clips,

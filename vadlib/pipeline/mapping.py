@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vadlib.errors import VadError
 from vadlib.io.files import read_json, write_json
 from vadlib.io.ownership import LEDGER, SCRATCH, check, is_own, own, publish, remove_own
 from vadlib.io.progress import progress
+from vadlib.pipeline.closure import code_digest
 
 Work = Callable[[Clip, Path], dict[str, int]]
 """Make a clip's artefact at a path, whole or not at all, and return what to count. A module-level function, or
@@ -85,10 +85,10 @@ def scratch_folder(output: Path, fingerprint: str) -> Path:
     return scratch
 
 
-def fingerprint(*parts: Any) -> str:
-    """A digest of settings (as JSON), of files and folders (their names, sizes and times of change), and of this
-    package's code. Equal fingerprints mean that unfinished work can be gone on with."""
-    digest = hashlib.sha256(_code().encode())
+def fingerprint(module: str, *parts: Any) -> str:
+    """A digest of settings (as JSON), of files and folders (their names, sizes and times of change), and of the code
+    that `module`, a stage's own, depends on. Equal fingerprints mean that unfinished work can be gone on with."""
+    digest = hashlib.sha256(code_digest(module).encode())
     for part in parts:
         if isinstance(part, Path):
             files = sorted(_files_below(part)) if part.is_dir() else [part]
@@ -110,14 +110,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         yield from (Path(base) / name for name in names if name != LEDGER)
-
-
-@cache
-def _code() -> str:
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _places(made: Path, scratch: Path, clip: Clip, suffix: str) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ def package_model(places: Places, output: Path, settings: DatasetSettings, compu
     check(output, folder=True)
     frames = load_calibration(places).thresholds["best"].frames
     files = [*map(places.model, settings.branches), places.statistics, places.evidence, places.calibration]
-    scratch = scratch_folder(output, fingerprint(settings, *files))
+    scratch = scratch_folder(output, fingerprint(__name__, settings, *files))
     made = scratch / "made"
     remove_own(made)  # of a kill
     write_package(made, settings, files, places.weights, places.flow_weights)

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vadlib.clips import Clip, Manifest, load_manifest
-from vadlib.cubes.shards import Shard
-from vadlib.settings import Branch
+from vadlib.clips import Manifest, load_manifest
 
 BOX = ["x1", "y1", "x2", "y2"]
 
@@ -79,14 +77,11 @@ class Places:
         """The `cubes` or the `frames` table of one eta."""
         return self.scores / f"eta_{eta:g}" / f"{table}.parquet"
 
-    def made_by(self, stage: str, branch: str | None = None) -> str:
+    def made_by(self, stage: str) -> str:
         """The command that makes a missing input."""
         if self.command:
             return f"`{self.command}`"
-        return f"`dvc repro {stage}@{self.name}{f'-{branch}' if branch else ''}`"
-
-    def shard(self, clip: Clip, branch: Branch) -> Shard:
-        return Shard(self.cubes(branch) / clip.split / f"{clip.name}.h5", self.made_by(f"build_{branch}"))
+        return f"`dvc repro {stage}@{self.name}`"
 
     def load_manifest(self) -> Manifest:
         return load_manifest(self.manifest)

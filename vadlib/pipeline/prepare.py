@@ -17,7 +17,7 @@ def prepare_dataset(places: Places, settings: DatasetSettings, compute: ComputeS
     from vadlib.datasets.registry import index_dataset, index_regions
 
     check(places.prepared, folder=True)
-    folder, mark = places.data, fingerprint(settings.source)
+    folder, mark = places.data, fingerprint(__name__, settings.source)
     if settings.source.layout == "synthetic":
         from vadlib.datasets.synthetic.footage import write_footage
 

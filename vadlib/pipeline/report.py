@@ -17,15 +17,15 @@ from vadlib.io.ownership import check
 from vadlib.io.tables import read_table
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import load_calibration, scoring_networks
-from vadlib.report import Anomaly, Report, ReportClip, picture_around, write_report
+from vadlib.pipeline.sets import open_shard
+from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
 from vadlib.report.inspection import CubeView, Moment, TopMoments, inspect_cubes
+from vadlib.report.page import write_report
 from vadlib.scoring.words import reason
 from vadlib.settings import ComputeSettings, DatasetSettings
 
 
-def report_scores(
-    places: Places, settings: DatasetSettings, compute: ComputeSettings, model: Path, output: Path
-) -> Counter[str]:
+def report_scores(places: Places, settings: DatasetSettings, compute: ComputeSettings, output: Path) -> Counter[str]:
     """Write the page of the first eta's scores of the testing clips; with metrics where all of them are labelled.
 
     Args:
@@ -93,6 +93,7 @@ def _anomalies(
 ) -> list[Anomaly]:
     """Pictures and cubes of moments, in their order. Footage is read clip by clip, up to the last of its moments."""
     networks = scoring_networks(places, settings, engine)
+    counting = [name for name, weight in settings.best.weights.items() if weight]
     found: dict[tuple[str, int], Anomaly] = {}
     for clip in clips:
         wanted = {moment.frame: moment for moment in moments if moment.clip == clip.name}
@@ -100,7 +101,7 @@ def _anomalies(
             continue
         cubes = read_table(places.scores_of(settings.eta[0], "cubes"), places.made_by("score"), clip=clip.name)
         rows = {frame: int(cubes["best"][cubes["frame"] == frame].idxmax()) for frame in wanted}
-        raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+        raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
         views: dict[int, CubeView] = {}
         for frame, row in rows.items():
             (views[frame],) = inspect_cubes(
@@ -117,7 +118,7 @@ def _anomalies(
         flow.close()
         for frame, picture in _frames(clip, wanted):
             box: Any = tuple(float(edge) for edge in cubes.loc[rows[frame], BOX])
-            parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in settings.best.evidence}
+            parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in counting}
             found[clip.name, frame] = Anomaly(
                 clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame],
                 reason(parts) if settings.best.calibration == "tail" else "",

@@ -1,5 +1,6 @@
 """Stage score: perturbed scores of the testing clips."""
 
+import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,16 @@ import pandas as pd
 
 from vadlib.clips import Clip
 from vadlib.cubes.shards import CubeSet
-from vadlib.engine.engine import make_engine
+from vadlib.engine.engine import Engine, make_engine
+from vadlib.engine.provenance import made_with
+from vadlib.io.files import sha256
 from vadlib.io.ownership import publish
 from vadlib.io.tables import read_table, write_table
+from vadlib.models.checkpoint import model_made_with
 from vadlib.pipeline.mapping import fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import calibrated_scorer
+from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.scorer import Scorer, score_clip, value_names
 from vadlib.settings import ComputeSettings, DatasetSettings
@@ -53,32 +58,49 @@ def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSetti
         clips,
         places.scores,
         suffix=".parquet",
-        fingerprint=fingerprint(identity, str(engine), *files),
+        fingerprint=fingerprint(__name__, identity, str(engine), *files),
         workers=1,
         label=f"score {places.name}",
-        finish=partial(_tables_of_etas, places, clips, settings),
+        finish=partial(_tables_of_etas, places, clips, settings, _made_with(places, settings, engine)),
     )
 
 
+def _made_with(places: Places, settings: DatasetSettings, engine: Engine) -> list[dict[str, str | int]]:
+    """What the networks were trained with, and what they score with: a row for each, the networks' with their hash."""
+    rows: list[dict[str, str | int]] = []
+    for branch in settings.branches:
+        path, made_by = places.model(branch), places.made_by(f"train_{branch}")
+        rows.append({"step": f"train_{branch}", "sha256": sha256(path), **model_made_with(path, made_by)})
+    return [*rows, {"step": "score", **made_with(engine)}]
+
+
 def _tables_of_etas(
-    places: Places, clips: tuple[Clip, ...], settings: DatasetSettings, made: Path, output: Path
+    places: Places,
+    clips: tuple[Clip, ...],
+    settings: DatasetSettings,
+    made_with: list[dict[str, str | int]],
+    made: Path,
+    output: Path,
 ) -> None:
+    about = {"made_with": json.dumps(made_with)}
     tables = made.with_name("tables")
     for eta in settings.eta:
         for table, make in (("cubes", _cubes_of), ("frames", _frames_of)):
             path = tables / places.scores_of(eta, table).relative_to(places.scores)
-            write_table(path, (make(made / f"{clip.key}.parquet", clip, eta, settings) for clip in clips))
+            write_table(path, (make(made / f"{clip.key}.parquet", clip, eta, settings) for clip in clips), about)
     publish(tables, output)
 
 
 def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Path) -> dict[str, int]:
-    raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+    raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     settings = scorer.settings
     measured = scorer.measure_all(CubeSet([(raw, flow)]), settings.eta, size)
     frame, found = raw.read("frame"), raw.read("boxes")
     boxes = pd.DataFrame(found, columns=BOX)
     boxes.insert(0, "frame", frame)
     boxes["magnitude"] = flow.read("magnitude")
+    raw.close()
+    flow.close()
     parts = []
     for eta, values in measured.items():
         values = {name: values.get(name, np.empty(0, np.float32)) for name in value_names(scorer)}

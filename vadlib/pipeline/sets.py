@@ -1,13 +1,20 @@
 """Which cubes a stage works on: those trained on, those held out, all of a clip."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 
+from vadlib.clips import Clip
 from vadlib.cubes.holdout import Piece, cut_footage
-from vadlib.cubes.shards import BLOCK, CubeSet
+from vadlib.cubes.shards import BLOCK, CubeSet, Shard
 from vadlib.pipeline.places import Places
 from vadlib.settings import Branch, DatasetSettings
+
+
+def open_shard(places: Places, clip: Clip, branch: Branch) -> Shard:
+    """A clip's cubes of one branch."""
+    return Shard(places.cubes(branch) / clip.split / f"{clip.name}.h5", places.made_by(f"build_{branch}"))
 
 
 def footage_pieces(places: Places, settings: DatasetSettings) -> list[Piece]:
@@ -19,19 +26,22 @@ def footage_pieces(places: Places, settings: DatasetSettings) -> list[Piece]:
 def training_cubes(places: Places, branches: tuple[Branch, ...], settings: DatasetSettings, *, drawn: bool) -> CubeSet:
     """The cubes of the footage that is not held out: of them all, or those `drawn` to be trained on."""
     clips = places.load_manifest().split("training")
-    shards = [(places.shard(c, "raw"), places.shard(c, "flow") if "flow" in branches else None) for c in clips]
+    shards = [
+        (open_shard(places, c, "raw"), open_shard(places, c, "flow") if "flow" in branches else None) for c in clips
+    ]
     training = settings.training
     kept = [piece for piece in footage_pieces(places, settings) if not piece.held_out]
-    blocks = [block for piece in kept for block in _blocks(piece, shards[piece.clip][0].read("frame"))]
-    for shard, _ in shards:
-        shard.close()
+    blocks: list[tuple[int, int, int]] = []
+    for piece in kept:
+        with closing(shards[piece.clip][0]) as shard:
+            blocks += _blocks(piece, shard.read("frame"))
     return CubeSet(shards, max_cubes=training.max_cubes if drawn else None, seed=training.seed, blocks=blocks)
 
 
 def piece_cubes(places: Places, piece: Piece) -> tuple[CubeSet, np.ndarray, np.ndarray]:
     """A piece's cubes of both branches, and the frame, int32 (N,), and the box, float32 (N, 4), of each."""
     clip = places.load_manifest().split("training")[piece.clip]
-    raw, flow = places.shard(clip, "raw"), places.shard(clip, "flow")
+    raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     frame = raw.read("frame")
     blocks = [(0, start, stop) for _, start, stop in _blocks(piece, frame)]
     rows = slice(*np.searchsorted(frame, (piece.first, piece.stop)).tolist())

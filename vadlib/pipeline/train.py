@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from vadlib.cubes.shards import CubeSet
 from vadlib.engine.engine import Engine, make_engine
+from vadlib.engine.provenance import made_with
 from vadlib.errors import VadError
 from vadlib.io import ownership
 from vadlib.io.files import write_json
@@ -37,7 +39,7 @@ def train_model(
     cubes = training_cubes(places, (branch,), settings, drawn=True)
     engine = make_engine(compute)
     network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
-    save_model(places.model(branch), network, settings.model, branch, settings.cube.length)
+    save_model(places.model(branch), network, settings.model, branch, settings.cube.length, made_with(engine))
     steps_an_epoch = math.ceil(len(cubes) / settings.training.batch)
     _write_loss(places, branch, done.losses, steps_an_epoch)
     parameters = sum(p.numel() for p in network.parameters())
@@ -57,7 +59,7 @@ def trained_network(
     """
     torch.manual_seed(settings.training.seed)
     network = build_model(settings.model, branch, settings.cube.length)
-    mark = fingerprint(settings.model, settings.cube, settings.training, str(engine), branch, cubes.digest)
+    mark = fingerprint(__name__, settings.model, settings.cube, settings.training, str(engine), branch, cubes.digest)
     scratch = scratch_folder(output.with_suffix(""), mark)
     resume = load_state(scratch / "state.pt")
     total = math.ceil(len(cubes) / settings.training.batch) * settings.training.epochs
@@ -86,7 +88,7 @@ def _live_curve(folder: Path | None, total: int, before: list[float]) -> Iterato
     is left in the end; of a resumed training those `before` come first. DVCLive sends nothing, unless DVC is configured
     with a token of DVC Studio. It begins by clearing the folder: where that is not this tool's, there is no view.
     """
-    if folder is None:
+    if folder is None or find_spec("dvclive") is None:  # of `vadlib[pipeline]`
         yield lambda losses: None
         return
     from dvclive import Live

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vadlib.engine.engine import Engine
-from vadlib.models.objective import error_powers
+from vadlib.models.objective import error_powers, target_of
 from vadlib.scoring.perturbation import input_gradient, perturb
 from vadlib.settings import Branch
 
@@ -84,13 +84,13 @@ def inspect_cubes(
             for inputs in (cubes, moved):
                 with engine.autocast():
                     output = network(inputs)
-                powers = error_powers(output, inputs if branch == "raw" else flows, p)
+                powers = error_powers(output, target_of(branch, inputs, flows), p)
                 errors = powers.flatten(1).sum(1).cpu().numpy()
                 maps = of_frame(powers).sum(-1)
                 runs.append(
                     [Reconstruction(*view) for view in zip(of_frame(output), maps, map(float, errors), strict=True)]
                 )
-            targets = of_frame(cubes if branch == "raw" else flows)
+            targets = of_frame(target_of(branch, cubes, flows))
             found[branch] = [BranchView(*view) for view in zip(targets, *runs, strict=True)]
     pairs = zip(of_frame(cubes), of_frame(moved), strict=True)
     return [

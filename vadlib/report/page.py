@@ -5,15 +5,16 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last, roc_points
-from vadlib.report import Anomaly, Report, ReportClip
+from vadlib.io.files import write_text
+from vadlib.report.contents import Anomaly, Report, ReportClip
 from vadlib.report.inspection import GAP
 from vadlib.report.pictures import card_views, data_uri, flow_wheel, perturbation_image
 
@@ -29,6 +30,11 @@ _PROTOCOLS = {
     "gaussian_3": "Gaussian filter, sigma 3 frames (AI-VAD on Ped2 and Avenue)",
     "gaussian_7": "Gaussian filter, sigma 7 frames (AI-VAD on ShanghaiTech)",
 }
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all. The same report gives the same bytes."""
+    write_text(path, render(report))
 
 
 def render(report: Report) -> str:
@@ -51,6 +57,8 @@ def render(report: Report) -> str:
         "roc": roc,
         "histogram": histogram,
     }
+    from plotly.offline import get_plotlyjs  # takes a second that most commands need not spend
+
     plotly, script = _script(get_plotlyjs()), _script(_text("page.js"))
     columns, rows = _clip_table(report, labelled)
     views = any(a.view is not None and "flow" in a.view.branches for a in report.anomalies)
@@ -164,7 +172,7 @@ def _highest(clip: ReportClip) -> float | None:
 
 def _charts(clips: Sequence[ReportClip]) -> tuple[dict[str, Any] | None, dict[str, Any] | None, str]:
     """ROC and histograms of all frames pooled; nothing where only one class is there, or no frame has a score."""
-    labels = [clip.labels for clip in clips]
+    labels = [clip.labels for clip in clips if clip.labels is not None]
     scores = [clip.scores for clip in clips]
     pooled, values = np.concatenate(labels), np.concatenate(scores)
     scored = values[~np.isnan(values)]
@@ -309,7 +317,7 @@ def _share(chosen: np.ndarray) -> dict[str, Any]:
 
 def _macro_note(report: Report, labelled: Sequence[ReportClip]) -> str:
     """Why clips have no AUROC."""
-    one_class = sum(clip.labels.all() or not clip.labels.any() for clip in labelled)
+    one_class = sum(clip.labels is not None and len(np.unique(clip.labels)) < 2 for clip in labelled)
     notes = []
     if report.threshold is not None:
         notes.append(f"above: share of frames above the threshold{';' if labelled else '.'}")

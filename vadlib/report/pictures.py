@@ -20,7 +20,7 @@ def data_uri(picture: np.ndarray, kind: Literal["png", "jpg"]) -> str:
     done, encoded = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise ValueError(f"a picture of shape {picture.shape} cannot be encoded")
-    return f"data:{mime};base64,{base64.b64encode(encoded).decode()}"
+    return f"data:{mime};base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
 def patch_picture(patch: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vadlib.settings import EvidenceName, ScoreSettings
+from vadlib.settings import Branch, EvidenceName, ScoreSettings
 
 TAIL = 0.9
 """The quantile at which the tail begins: beyond it a few hundred measurements say too little one by one."""
@@ -92,7 +92,9 @@ def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
     """
     logs = np.log(np.maximum(np.asarray(values, np.float64), 0) + normal.offset)
     start = normal.quantiles[-1]
-    within = -np.log1p(-np.interp(logs, normal.quantiles, LEVELS))
+    # From above: of equal quantiles (a fifth of all stands still) the lowest level, for p counts what is as large.
+    levels = np.interp(-logs, -np.array(normal.quantiles[::-1]), LEVELS[::-1])
+    within = -np.log1p(-levels)
     return np.where(logs > start, -math.log1p(-TAIL) + (logs - start) / normal.excess, within)
 
 
@@ -105,19 +107,21 @@ def standardised(
     name: EvidenceName,
     values: np.ndarray,
     how: ScoreSettings,
-    normal: Normal,
-    statistics: Mapping[str, Statistics],
+    normal: Normal | None,
+    statistics: Mapping[Branch, Statistics],
 ) -> np.ndarray:
     """One evidence's part of the scores, float64 (N,), by `how.calibration`, unweighted.
 
     `z` of the paper's errors is by their mean and standard deviation on the training cubes (III-E); of all else, and
-    `log_z`, `tail`, by held-out footage.
+    `log_z`, `tail`, by held-out footage. Raises ValueError where that is needed and None.
     """
+    values = np.asarray(values, np.float64)
+    if how.calibration == "z" and how.error == "norm" and name in ("raw", "flow") and name in statistics:
+        return (values - statistics[name].mean) / statistics[name].std
+    if normal is None:
+        raise ValueError(f"nothing says what is normal of {name}")
     if how.calibration == "tail":
         return surprise(values, normal)
-    values = np.asarray(values, np.float64)
     if how.calibration == "log_z":
         return (np.log(np.maximum(values, 0) + normal.offset) - normal.log_mean) / normal.log_std
-    if how.error == "norm" and name in statistics:
-        return (values - statistics[name].mean) / statistics[name].std
     return (values - normal.mean) / normal.std

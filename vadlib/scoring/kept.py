@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
 from vadlib.scoring.calibration import LEVELS, Normal, Statistics
-from vadlib.scoring.scorer import Calibration
+from vadlib.scoring.evidence import EVIDENCE
+from vadlib.scoring.scorer import Calibration, value_of
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import CONFIGURATIONS, Branch
+from vadlib.settings import CONFIGURATIONS, Branch, DatasetSettings, EvidenceName
 
 
 def statistics_from(content: Any, branches: Iterable[Branch], path: Path, made_by: str) -> dict[Branch, Statistics]:
@@ -26,7 +28,7 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
     """A calibration as JSON has it."""
     return {
         "normal": {
-            f"{eta:g}": {name: asdict(normal) for name, normal in of_eta.items()}
+            repr(eta): {name: asdict(normal) for name, normal in of_eta.items()}
             for eta, of_eta in calibration.normal.items()
         },
         "thresholds": {name: asdict(threshold) for name, threshold in calibration.thresholds.items()},
@@ -45,24 +47,41 @@ def calibration_from(content: Any, path: Path, made_by: str) -> Calibration:
         raise _damaged(path, error, made_by) from None
     for of_eta in normal.values():
         for name, found in of_eta.items():
-            if len(found.quantiles) != len(LEVELS) or min(found.offset, found.excess, found.std, found.log_std) <= 0:
+            whole = isinstance(found.quantiles, tuple) and len(found.quantiles) == len(LEVELS)
+            if not whole or min(found.offset, found.excess, found.std, found.log_std) <= 0:
                 raise _damaged(path, ValueError(f"normal {name}: not a distribution"), made_by)
     return Calibration(normal, thresholds)
 
 
+def check_calibrated(
+    calibration: Calibration, settings: DatasetSettings, etas: Iterable[float], path: Path, made_by: str
+) -> None:
+    """Raises VadError where a calibration does not say what is normal of all that is scored with these etas."""
+    ways = settings.configurations.values()
+    names: tuple[EvidenceName, ...] = (*settings.branches, *EVIDENCE)
+    needed = sorted({value_of(name, how) for how in ways for name in names})
+    for eta in etas:
+        for name in needed:
+            if name not in calibration.normal.get(eta, {}):
+                raise VadError(f"{path}: does not say what is normal of {name} at eta {eta:g}; make it with {made_by}")
+
+
 def _numbers(kind: type[Any], content: Any, key: str, path: Path, made_by: str) -> Any:
-    """A dataclass of finite numbers (and lists of them, and None where it may be) from a JSON object's entry."""
+    """A dataclass of finite numbers (its `quantiles` a rising list of them, its `alarms_per_hour` may be None) from a
+    JSON object's entry."""
     try:
         entry: Mapping[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content[key].items()
         }
         found = kind(**entry)
         for name, value in asdict(found).items():
-            numbers = value if isinstance(value, tuple) else (value,)
+            numbers = value if name == "quantiles" and isinstance(value, tuple) else (value,)
             if value is None and name == "alarms_per_hour":
                 continue
             if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
                 raise ValueError(f"{name}: not finite numbers")
+            if any(after < before for before, after in pairwise(numbers)):
+                raise ValueError(f"{name}: not rising")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error, made_by) from None
     return found

@@ -26,7 +26,7 @@ from vadlib.io.arrays import load_arrays
 from vadlib.io.files import copy, read_json, write_json
 from vadlib.models.checkpoint import load_model
 from vadlib.scoring.calibration import Statistics
-from vadlib.scoring.kept import calibration_from, statistics_from
+from vadlib.scoring.kept import calibration_from, check_calibrated, statistics_from
 from vadlib.scoring.scorer import Calibration, Scorer, make_evidence
 from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import Branch, DatasetSettings, DetectorSettings, YoloSettings, first_problem
@@ -63,7 +63,7 @@ class Package:
         return Scorer(
             self.settings,
             {branch: engine.for_scoring(network) for branch, network in self.networks.items()},
-            make_evidence(engine, self.evidence),
+            make_evidence(engine, self.evidence, self.folder / "evidence.safetensors"),
             engine,
             self.statistics,
             self.calibration,
@@ -113,8 +113,7 @@ def read_package(folder: Path) -> Package:
     evidence = load_arrays(folder / "evidence.safetensors", _COPIED)
     path = folder / "calibration.json"
     calibration = calibration_from(read_json(path, _COPIED), path, _COPIED)
-    if settings.eta[0] not in calibration.normal:
-        raise VadError(f"{path}: not calibrated for eta {settings.eta[0]:g}; {_AGAIN}")
+    check_calibrated(calibration, settings, settings.eta[:1], path, _COPIED)
     return Package(folder, settings, networks, statistics, evidence, calibration)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vadlib.engine.engine import Engine
-from vadlib.models.objective import cube_errors, median_errors
+from vadlib.models.objective import cube_errors, median_errors, target_of
 from vadlib.settings import Branch
 
 Errors = dict[str, Tensor]
@@ -23,7 +23,7 @@ def reconstruction_errors(
     for branch, network in networks.items():
         with engine.autocast():
             output = network(cubes)
-        target = cubes if branch == "raw" else flows
+        target = target_of(branch, cubes, flows)
         errors[branch] = cube_errors(output, target, p)
         errors[f"{branch}_median"] = median_errors(output.detach(), target.detach())
     return errors
@@ -52,8 +52,8 @@ def input_gradient(
         y = cubes.detach().requires_grad_(True)
         errors = reconstruction_errors(networks, y, flows, p, engine)
         scale = {"raw": cubes[0].numel(), "flow": 1 if flows is None else flows[0].numel()}
-        loss = sum(errors[b].sum() / (scale[b] if reduction == "mean" else 1) for b in networks)
-        (gradient,) = torch.autograd.grad(loss, y)
+        losses = [errors[b].sum() / (scale[b] if reduction == "mean" else 1) for b in networks]
+        (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), y)
     return gradient, {name: error.detach() for name, error in errors.items()}
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from vadlib.cubes.shards import Batch, CubeSet
 from vadlib.engine.engine import Engine
+from vadlib.errors import VadError
 from vadlib.scoring.calibration import Normal, Statistics, standardised
 from vadlib.scoring.evidence import EVIDENCE, Evidence
 from vadlib.scoring.evidence.speed import mean_length
@@ -41,26 +43,28 @@ class Scorer:
     statistics: Mapping[Branch, Statistics] = field(default_factory=dict)
     calibration: Calibration = Calibration({}, {})
 
-    def measure(self, cubes: Batch, etas: Sequence[float]) -> dict[float, Values]:
-        """All that can be measured of a batch of cubes, perturbed with each eta."""
+    def measure(self, cubes: Batch, etas: Sequence[float], *, seen: bool = False) -> dict[float, Values]:
+        """All that can be measured of a batch of cubes, perturbed with each eta. `seen`: they were trained on."""
         settings, engine = self.settings, self.engine
         errors = perturbed_errors(
             self.networks, engine.cubes(cubes.raw), engine.flows(cubes.flow), etas,
             settings.model.p, settings.perturbation_loss, engine,
         )  # fmt: skip
-        same = {name: kind.measure(cubes) for name, kind in self.evidence.items()}
+        same = {name: kind.measure(cubes, seen) for name, kind in self.evidence.items()}
         same["cube_flow"] = mean_length(cubes.flow)
         return {
             eta: {name: error.cpu().numpy() for name, error in of_eta.items()} | same for eta, of_eta in errors.items()
         }
 
-    def measure_all(self, cubes: CubeSet, etas: Sequence[float], size: int) -> dict[float, Values]:
+    def measure_all(
+        self, cubes: CubeSet, etas: Sequence[float], size: int, *, seen: bool = False
+    ) -> dict[float, Values]:
         """Of every cube of a set, in order, in batches of `size`."""
         # One array from the start: many small ones, each made between two batches, keep the heap from shrinking.
         found: dict[float, Values] = {eta: {} for eta in etas}
         done = 0
         for batch in cubes.in_order(size):
-            for eta, values in self.measure(batch, etas).items():
+            for eta, values in self.measure(batch, etas, seen=seen).items():
                 for name, part in values.items():
                     whole = found[eta].setdefault(name, np.empty(len(cubes), np.float32))
                     whole[done : done + len(part)] = part
@@ -128,15 +132,23 @@ def value_names(scorer: Scorer) -> list[str]:
     return [*errors, *scorer.evidence, "cube_flow"]
 
 
-def make_evidence(engine: Engine, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Evidence]:
-    """Every kind of evidence beside the networks: fitted, from what `arrays_of` gave, or to be fitted."""
-    return {
-        name: make(
-            engine,
-            {key.partition(".")[2]: array for key, array in (arrays or {}).items() if key.startswith(f"{name}.")},
-        )
-        for name, make in EVIDENCE.items()
-    }
+def make_evidence(
+    engine: Engine, arrays: Mapping[str, np.ndarray] | None = None, kept_in: Path | None = None
+) -> dict[str, Evidence]:
+    """Every kind of evidence beside the networks: to be fitted, or fitted, from what `arrays_of` gave.
+
+    Raises VadError, naming the file they were kept in, where the arrays are not those of each kind.
+    """
+    found: dict[str, Evidence] = {}
+    for name, make in EVIDENCE.items():
+        own = None
+        if arrays is not None:
+            own = {key.partition(".")[2]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
+        try:
+            found[name] = make(engine, own)
+        except ValueError as error:
+            raise VadError(f"{kept_in}: damaged ({name}.{error}); train again, or copy it again") from None
+    return found
 
 
 def arrays_of(evidence: Mapping[str, Evidence]) -> dict[str, np.ndarray]:

@@ -52,7 +52,8 @@ def set_threshold(
     start = float(np.quantile(scores, TAIL))
     beyond = scores[scores > start] - start
     value = start + (float(beyond.mean()) if len(beyond) else 0.0) * math.log((1 - TAIL) / promised)
-    hours = None if None in rates else sum(len(p) / r for p, r in zip(pieces, rates, strict=True)) / 3600
+    known = [(piece, rate) for piece, rate in zip(pieces, rates, strict=True) if rate is not None]
+    hours = None if len(known) < len(pieces) else sum(len(piece) / rate for piece, rate in known) / 3600
     alarms = sum(count_alarms(piece > value, rate or 1) for piece, rate in zip(pieces, rates, strict=True))
     return Threshold(
         value, float(np.median(scores)), promised, float((scores > value).mean()),

@@ -19,7 +19,7 @@ WORTH_SAYING = 20
 
 
 def reason(parts: Mapping[EvidenceName, float]) -> str:
-    """A sentence from each evidence's part of a score, -log p of normal objects: the strongest first, two at most.
+    """A sentence from what each evidence says, unweighted, -log p of normal objects: the strongest first, two at most.
 
     Empty where nothing is rarer than one in WORTH_SAYING.
     """

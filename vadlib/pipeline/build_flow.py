@@ -1,0 +1,45 @@
+"""Stage build_flow: cubes of the optical flow."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from vadlib.clips import Clip
+from vadlib.cubes.cut import cubes_of_clip, mean_flow_magnitude
+from vadlib.cubes.shards import ShardWriter
+from vadlib.flow.storage import read_flow
+from vadlib.io.files import missing
+from vadlib.pipeline.build import build_cubes
+from vadlib.pipeline.mapping import fingerprint
+from vadlib.pipeline.places import Places
+from vadlib.settings import ComputeSettings, CubeSettings, DatasetSettings
+from vadlib.units import to_steps
+
+
+def build_flow_cubes(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
+    """The cubes of every box, cut from the flow, one shard for each clip, with the mean flow in each box."""
+    if not places.flow.exists():
+        raise missing(places.flow, places.made_by("flow"))
+    mark = fingerprint(__name__, settings.cube, places.prepared, places.boxes, places.flow)
+    return build_cubes(_fill, places, "flow", settings.cube, compute, mark)
+
+
+def _fill(shard: ShardWriter, places: Places, clip: Clip, boxes: list[np.ndarray], cube: CubeSettings) -> int:
+    cubes = 0
+    magnitudes: dict[int, np.ndarray] = {}
+    fields = _measured(read_flow(places.flow / f"{clip.key}.h5", places.made_by("flow")), boxes, magnitudes)
+    for found in cubes_of_clip(fields, boxes, cube):
+        steps = to_steps(found.cubes, f"clip {clip.key}: frame {found.frame}")
+        shard.add(found.frame, found.boxes, steps, magnitudes.pop(found.frame))
+        cubes += len(found.boxes)
+    return cubes
+
+
+def _measured(
+    fields: Iterator[np.ndarray], boxes: list[np.ndarray], magnitudes: dict[int, np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Pass flow fields on, noting the mean flow in each frame's boxes on the way: a field is decoded once."""
+    for frame, field in enumerate(fields):
+        magnitudes[frame] = mean_flow_magnitude(field, boxes[frame])
+        yield field
