@@ -152,6 +152,16 @@ def test_a_frame_has_regions_just_where_it_is_labelled(footage: Path, testing_cl
         assert all(0 <= x1 < x2 <= 192 and 0 <= y1 < y2 <= 128 for _, _, x1, y1, x2, y2 in expected)
 
 
+def test_a_thing_in_the_air_is_a_region_of_the_kind_of_who_threw_it(tmp_path: Path) -> None:
+    street = StreetSettings(size=(96, 64), training_clips=1, testing_clips=6, clip_frames=40, walkers=1)
+    write_footage(street, tmp_path)
+    tracks = [r for r in rows(tmp_path / "tracks.csv") if (r["clip"], r["anomalous"]) == ("06", "1")]
+    regions = [r for r in rows(tmp_path / "regions.csv") if r["clip"] == "06"]
+    assert {r["kind"] for r in tracks} == {"throwing", "thrown"}
+    assert {r["kind"] for r in regions} == {"throwing"}
+    assert len({r["track"] for r in regions}) == 2
+
+
 def test_video_files_show_the_rendered_frames(footage: Path, testing_clips: list[list[Rendered]]) -> None:
     with av.open(str(footage / "testing" / "02.mp4")) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

@@ -76,6 +76,12 @@ class _Actor:
     draw: Callable[[View, int], Canvas]
 
 
+@dataclass(frozen=True)
+class _Lights:
+    glow: np.ndarray  # float32 (H, W, 3): by what share they make each pixel brighter
+    on: np.ndarray  # float32 (frames,): 0 or 1
+
+
 def clip_name(index: int) -> str:
     """Clips are named from "01"."""
     return f"{index + 1:02d}"
@@ -97,10 +103,10 @@ def render_clip(street: StreetSettings, split: str, index: int) -> Iterator[Rend
         actors += _crowd(rng, place.view, frames, when, float(rng.uniform(0.4, 0.6)) * place.view.width)
     # What disturbs, and is normal, comes by turns that have each of them in some clips of either split.
     light = _light(rng, frames)
-    glow, on = _shop_lights(rng, place.view, frames) if index % 3 == 1 else (None, None)
+    shop = _shop_lights(rng, place.view, frames) if index % 3 == 1 else None
     sway = _sway(rng, place.view, frames) if index % 2 else np.zeros((frames, 2))
     for t in range(frames):
-        lit = light[t] if glow is None else light[t] * (1 + on[t] * glow)
+        lit = light[t] if shop is None else light[t] * (1 + shop.on[t] * shop.glow)
         yield _render(rng, place, actors, t, lit, sway[t])
 
 
@@ -112,9 +118,8 @@ def _light(rng: np.random.Generator, frames: int) -> np.ndarray:
     return (rng.uniform(0.94, 1.04) * (1 + clouds) * (1 + warmth)).astype(np.float32)
 
 
-def _shop_lights(rng: np.random.Generator, view: View, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """A shop's lights that are switched on or off, once or twice: float32 (H, W, 3), how much brighter they make each
-    pixel, and float32 (frames,), 0 off .. 1 on."""
+def _shop_lights(rng: np.random.Generator, view: View, frames: int) -> _Lights:
+    """A shop's lights that are switched on or off, once or twice."""
     yy, xx = np.mgrid[0 : view.height, 0 : view.width]
     across = (xx - float(rng.uniform(0.25, 0.75)) * view.width) / (0.4 * view.width)
     down = (yy - view.wall) / (0.6 * view.height)
@@ -124,7 +129,7 @@ def _shop_lights(rng: np.random.Generator, view: View, frames: int) -> tuple[np.
     again = first + round(frames * float(rng.uniform(0.15, 0.35))) if rng.random() < 0.5 else frames
     t = np.arange(frames)
     switched = (t >= first) & (t < again)
-    return glow.astype(np.float32), (switched ^ (rng.random() < 0.5)).astype(np.float32)
+    return _Lights(glow.astype(np.float32), (switched ^ (rng.random() < 0.5)).astype(np.float32))
 
 
 def _sway(rng: np.random.Generator, view: View, frames: int) -> np.ndarray:
