@@ -192,6 +192,10 @@ def test_the_rendered_street_goes_through_on_motion_boxes(tmp_path, monkeypatch)
     regions = pd.read_csv("work/mini/prepared/footage/regions.csv")
     assert counts["evaluate"]["regions"] == len(regions) > 0
     assert counts["evaluate"]["tracks"] == len(regions.groupby(["clip", "track"]))
+    kinds = json.loads(Path("metrics/mini/metrics.json").read_text())["kinds"]
+    frames = regions.drop_duplicates(["clip", "frame", "kind"]).groupby("kind").size()
+    assert {row["kind"]: row["frames"] for row in kinds} == frames.to_dict()
+    assert len(kinds) == 2  # a clip of each sort
     assert leftovers(tmp_path) == []
 
 

@@ -75,7 +75,7 @@ class StreetSettings(Settings):
     size: Pair = setting((320, 224), "frame width and height; multiples of 32", unit="px")
     fps: int = setting(25, "frame rate written into the video files", unit="frames per second", ge=1)
     training_clips: int = setting(8, "clips of normal footage", unit="clips", ge=1)
-    testing_clips: int = setting(10, "clips with anomalies", unit="clips", ge=1)
+    testing_clips: int = setting(12, "clips with anomalies", unit="clips", ge=1)
     clip_frames: int = setting(150, "length of each clip", unit="frames", ge=8)
     walkers: int = setting(4, "walkers in view at a time, about", ge=1)
 

@@ -10,11 +10,13 @@ from tests.layouts import write_avenue, write_frames_folders, write_shanghaitech
 from vadlib.datasets.regions import read_regions, regions_of_masks
 from vadlib.datasets.registry import index_dataset, index_regions
 from vadlib.errors import VadError
+from vadlib.io.tables import read_table, write_table
 from vadlib.manifest import Clip
 from vadlib.settings import FolderSourceSettings
 
 CLIP = Clip("01", "testing", "data/x/01.mp4", 6, 40, 20, anomalous=((1, 4),))
 HEADER = "clip,frame,track,x1,y1,x2,y2\n"
+WITH_KIND = "clip,frame,track,x1,y1,x2,y2,kind\n"
 
 
 def read(folder: Path, text: str) -> pd.DataFrame:
@@ -66,6 +68,29 @@ def test_a_wrong_row_is_one_line_that_names_it(tmp_path: Path, row: str, words: 
     with pytest.raises(VadError, match=words) as error:
         read(tmp_path, HEADER + row + "\n")
     assert f"line {1 + len(row.splitlines())}" in str(error.value)
+
+
+def test_a_file_may_tell_of_kinds(tmp_path: Path) -> None:
+    table = read(tmp_path, WITH_KIND + "01,2,1,0,0,5,5,cyclist\n01,1,2,1,1,4,4, wrong_way\n")
+    assert table["kind"].tolist() == ["wrong_way", "cyclist"]
+    assert table[["frame", "track", "x2"]].to_numpy().tolist() == [[1, 2, 4], [2, 1, 5]]
+    assert "kind" not in read(tmp_path, HEADER + "01,2,1,0,0,5,5\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (WITH_KIND + "01,1,1,0,0,5,5\n", "expected clip,frame,track,x1,y1,x2,y2,kind, not"),
+        (HEADER + "01,1,1,0,0,5,5,cart\n", "expected clip,frame,track,x1,y1,x2,y2, not"),
+        (WITH_KIND + "01,1,1,0,0,5,5,\n", "kind '': expected a word"),
+        (WITH_KIND + "01,1,1,0,0,5,5,a cart\n", "kind 'a cart': expected a word"),
+        (WITH_KIND + "01,1,1,0,0,5,5,cart\n01,1,1,0,0,5,5,cow\n", "track 1 is twice in frame 1"),
+        (WITH_KIND + "01,1,1,0,0,41,5,cart\n", "box 0,0,41,5 is empty or outside"),
+    ],
+)
+def test_a_wrong_kind_is_one_line_that_names_it(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(VadError, match=rf"regions.csv line \d: .*{words}"):
+        read(tmp_path, text)
 
 
 def test_another_header_is_an_error(tmp_path: Path) -> None:
@@ -149,3 +174,6 @@ def test_a_regions_file_goes_before_masks_and_with_any_layout(tmp_path: Path) ->
     manifest = index_dataset("mini", FolderSourceSettings(layout="frames"), tmp_path, tmp_path)
     tables = list(index_regions(manifest, tmp_path, tmp_path))
     assert [len(table) for table in tables] == [1, 0, 0]
+    (tmp_path / "regions.csv").write_text(WITH_KIND + "01,3,1,0,0,8,8,cart\n", encoding="utf-8")
+    write_table(tmp_path / "regions.parquet", index_regions(manifest, tmp_path, tmp_path))
+    assert read_table(tmp_path / "regions.parquet", "")["kind"].tolist() == ["cart"]  # clips without regions too

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,44 +15,55 @@ from vadlib.manifest import Clip
 
 COLUMNS = ("clip", "frame", "track", "x1", "y1", "x2", "y2")
 """Of `regions.csv` and of the tables here: xyxy in source pixels, x2 and y2 just outside; frames from 0."""
+KIND = "kind"
+"""One more column, where the data set tells of it: what kind of anomaly it is, a word."""
 
 
 def read_regions(file: Path, clips: Iterable[Clip]) -> Iterator[pd.DataFrame]:
     """The regions of each testing clip, in the clips' order, by frame and track.
 
-    A track is a whole number, an anomaly's through its clip. Raises VadError naming file and line for a clip, frame or
-    box that is not there, a track twice in a frame, and a region in a frame labelled normal.
+    A track is a whole number, an anomaly's through its clip. The tables have the column `kind` where the file has it.
+    Raises VadError naming file and line for a clip, frame or box that is not there, a kind that is not a word, a track
+    twice in a frame, and a region in a frame labelled normal.
     """
     by_name = {clip.name: clip for clip in clips}
-    rows: dict[str, dict[tuple[int, int], tuple[float, ...]]] = {name: {} for name in by_name}
+    rows: dict[str, dict[tuple[int, int], tuple[float | str, ...]]] = {name: {} for name in by_name}
     labels = {name: clip.labels() for name, clip in by_name.items()}
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             lines = csv.reader(stream, skipinitialspace=True)
-            if tuple(header := next(lines, [])) != COLUMNS:
-                raise VadError(f"{file}: the first line must be {','.join(COLUMNS)}, not {','.join(header)!a:.80}")
+            columns = tuple(next(lines, []))
+            if columns not in (COLUMNS, (*COLUMNS, KIND)):
+                expected = f"{','.join(COLUMNS)}, with or without ,{KIND}"
+                raise VadError(f"{file}: the first line must be {expected}, not {','.join(columns)!a:.80}")
             for row in lines:
                 if row:
                     where = f"{file} line {lines.line_num}"
-                    name, frame, track, box = _parsed(row, by_name, where)
+                    name, frame, track, values = _parsed(row, columns, by_name, where)
                     if (of_clip := labels[name]) is not None and not of_clip[frame]:
                         raise VadError(f"{where}: a region in frame {frame} of clip {name}, which is labelled normal")
-                    if rows[name].setdefault((frame, track), box) is not box:
+                    if rows[name].setdefault((frame, track), values) is not values:
                         raise VadError(f"{where}: track {track} is twice in frame {frame} of clip {name}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise VadError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     for name, found in rows.items():
-        yield _table(name, [(*key, *box) for key, box in sorted(found.items())])
+        yield _table(name, [(*key, *values) for key, values in sorted(found.items())], columns)
 
 
-def _parsed(row: list[str], clips: dict[str, Clip], where: str) -> tuple[str, int, int, tuple[float, ...]]:
+def _parsed(
+    row: list[str], columns: tuple[str, ...], clips: dict[str, Clip], where: str
+) -> tuple[str, int, int, tuple[float | str, ...]]:
+    """Clip, frame, track, and what else the columns say: the box's edges and, where there is one, the kind."""
     try:
         name, frame, track = row[0], int(row[1]), int(row[2])
-        box = tuple(float(edge) for edge in row[3:])
+        box = tuple(float(edge) for edge in row[3:7])
     except (ValueError, IndexError):
         name, frame, track, box = "", 0, 0, ()
-    if len(box) != 4 or not all(map(math.isfinite, box)) or not 0 <= track < 2**31:
-        raise VadError(f"{where}: expected {','.join(COLUMNS)}, not {','.join(row)!a:.80}")
+    if len(row) != len(columns) or len(box) != 4 or not all(map(math.isfinite, box)) or not 0 <= track < 2**31:
+        raise VadError(f"{where}: expected {','.join(columns)}, not {','.join(row)!a:.80}")
+    kind = [word.strip() for word in row[7:]]
+    if not all(re.fullmatch(r"[\w-]+", word) for word in kind):
+        raise VadError(f"{where}: kind {row[7]!a:.80}: expected a word, of letters, digits, - and _")
     if name not in clips:
         raise VadError(f"{where}: no testing clip {name!a:.80}; clips go by file name without suffix")
     clip = clips[name]
@@ -60,9 +72,9 @@ def _parsed(row: list[str], clips: dict[str, Clip], where: str) -> tuple[str, in
     x1, y1, x2, y2 = box
     if not (0 <= x1 < x2 <= clip.width and 0 <= y1 < y2 <= clip.height):
         raise VadError(
-            f"{where}: box {','.join(row[3:])} is empty or outside the frame of {clip.width}x{clip.height} px"
+            f"{where}: box {','.join(row[3:7])} is empty or outside the frame of {clip.width}x{clip.height} px"
         )
-    return name, frame, track, box
+    return name, frame, track, (*box, *kind)
 
 
 def regions_of_masks(clip: Clip, masks: Iterable[np.ndarray], source: object) -> pd.DataFrame:
@@ -113,8 +125,8 @@ def _by_overlap(before: np.ndarray, now: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in pairs.T[np.argsort(-counts, kind="stable")]]
 
 
-def _table(name: str, rows: list[tuple]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(COLUMNS[1:]))
+def _table(name: str, rows: list[tuple], columns: tuple[str, ...] = COLUMNS) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(columns[1:]))
     table = table.astype({"frame": np.int32, "track": np.int32, **dict.fromkeys(COLUMNS[3:], np.float32)})
     table.insert(0, "clip", name)
     return table

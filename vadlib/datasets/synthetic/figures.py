@@ -58,6 +58,8 @@ class Pose:
     run: float = 0.0  # 0 walking .. 1 running: lean, bent arms, high knees
     fall: float = 0.0  # 0 upright .. 1 flat on the ground, face down
     reach: float | None = None  # both arms at this angle forward of straight down, radians; None: they swing
+    crouch: float = 0.0  # 0 upright .. 1 down to the ground with bent knees
+    empty: float = 0.0  # 1: what the look has in its hand has been put down
 
 
 def random_look(rng: np.random.Generator) -> Look:
@@ -99,11 +101,11 @@ def draw_person(c: Canvas, look: Look, pose: Pose) -> None:
         forward = max(0.0, float(np.cos(turn)))  # a leg bends while it comes forward
         thigh = pose.swing * float(np.sin(turn)) + 0.35 * pose.run * forward
         knee = pose.swing * (0.12 + 1.5 * forward) + 0.55 * pose.run * forward + 0.9 * pose.fall * (1 - pose.fall)
-        joints.append((thigh, knee))
+        joints.append((thigh + 1.05 * pose.crouch, knee + 1.75 * pose.crouch))
     drop = max(THIGH * np.cos(t) + SHIN * np.cos(t - k) for t, k in joints)
     hop = 0.05 * pose.run * abs(float(np.sin(tau * pose.phase * 2 + 0.6)))
     hip = (0.0, float(drop) + 0.03 + hop)
-    lean = 0.03 + 0.06 * pose.swing + 0.26 * pose.run
+    lean = 0.03 + 0.06 * pose.swing + 0.26 * pose.run + 0.75 * pose.crouch
     if pose.reach is not None:
         lean -= 0.07 * pose.reach
     neck = (hip[0] + TORSO * float(np.sin(lean)), hip[1] + TORSO * float(np.cos(lean)))
@@ -141,7 +143,7 @@ def draw_person(c: Canvas, look: Look, pose: Pose) -> None:
         )
         c.limb(shoulder, elbow, 0.04 * look.build, 0.033, sleeve)
         c.disc(_along(wrist, upper + bend, 0.02), 0.026, shade(look.skin, dark))
-        if side > 0 and look.bag == "tote" and pose.reach is None and pose.fall == 0:
+        if side > 0 and look.bag == "tote" and pose.reach is None and pose.fall == 0 and not pose.empty:
             x, y = wrist
             c.line((x, y), (x - 0.03, y - 0.09), 0.012, shade(look.bag_colour, 0.6))
             c.line((x, y), (x + 0.03, y - 0.09), 0.012, shade(look.bag_colour, 0.6))
@@ -353,7 +355,7 @@ def draw_cow(c: Canvas, phase: float) -> None:
 
 
 def draw_bag(c: Canvas, colour: Colour, spin: float) -> None:
-    """A shopping bag in the air, around the ground point lifted by the canvas's `lift`."""
+    """A shopping bag, around the ground point lifted by the canvas's `lift`."""
     a = 0.19
     corners = [(a * np.cos(spin + t), a * np.sin(spin + t)) for t in (0.7, 2.44, 3.84, 5.58)]
     c.poly(corners, colour)

@@ -1,15 +1,17 @@
 """The embedded data set: footage of a street, rendered from a seed, with exact labels, masks and tracks.
 
-Normal footage is people walking along the pavement from left to right at their own pace, some pausing. Test
-clips add anomalies of appearance at ordinary walking speed (a cyclist, a cart, a large animal) and of motion
-in ordinary looks (running, falling, throwing, the wrong way).
+Normal footage is people walking along the pavement from left to right at their own pace, some pausing, now and then
+a crowd of them; in some clips a shop's lights go on or off, and in some the wind shakes the camera. Test clips add
+anomalies of appearance at ordinary walking speed (a cyclist, a cart, a large animal), of motion in ordinary looks
+(running, falling, throwing, the wrong way) and of situation, where looks and motion may be ordinary, but not here or
+not for so long (loitering, a bag left behind, walking on the road, running amid a crowd).
 """
 
 import csv
 import io
 import multiprocessing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -17,7 +19,7 @@ import cv2
 import h5py
 import numpy as np
 
-from vadlib.datasets.regions import COLUMNS
+from vadlib.datasets.regions import COLUMNS, KIND
 from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.street import Canvas, Scene, View, cast, lay, scene
 from vadlib.io.files import write_text, written_aside, written_hdf5
@@ -25,14 +27,19 @@ from vadlib.settings import SPLITS, StreetSettings
 
 APPEARANCE = ("cyclist", "cart", "animal")
 MOTION = ("running", "falling", "throwing", "wrong_way")
+SITUATION = ("loitering", "left_behind", "rare_place", "crowd_runner")
 TRACK_COLUMNS = ("split", "clip", "track", "kind", "frame", "x1", "y1", "x2", "y2", "anomalous")
 
 # Less of an object than this share of its own silhouette, inside the frame and not hidden, is not yet seen.
 SEEN = 0.25
 
+# Whoever has stood still for so many frames is loitering: no normal walker's pause is so long.
+LINGER = 60
+
 _WALK = 0.034  # ordinary walking speed, heights per frame: 1.4 m/s at 1.7 m and 25 frames/s
 _GRAVITY = 0.0092  # heights per frame², in the same measures
 _ABSENT = -1e9  # x of an actor who is not there, px
+_CROWD = 6  # people
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Object:
     """One object in one frame."""
 
     track: int  # from 1, constant through a clip
-    kind: str  # walker, or what its track is there for: of APPEARANCE or MOTION; or thrown, a thing in the air
+    kind: str  # walker, or what its track is there for: an anomaly's kind; or thrown, a thing in the air
     box: tuple[int, int, int, int]  # xyxy of its visible pixels, px; x2 and y2 are just outside
     anomalous: bool  # in this frame
 
@@ -69,6 +76,12 @@ class _Actor:
     draw: Callable[[View, int], Canvas]
 
 
+@dataclass(frozen=True)
+class _Lights:
+    glow: np.ndarray  # float32 (H, W, 3): by what share they make each pixel brighter
+    on: np.ndarray  # float32 (frames,): 0 or 1
+
+
 def clip_name(index: int) -> str:
     """Clips are named from "01"."""
     return f"{index + 1:02d}"
@@ -81,12 +94,20 @@ def render_clip(street: StreetSettings, split: str, index: int) -> Iterator[Rend
     """
     rng = np.random.default_rng([street.seed, 1 + SPLITS.index(split), index])
     place = scene(street.seed, street.size)
+    frames = street.clip_frames
     actors = _normal_actors(rng, street, place.view)
     if split == "testing":
         actors += _anomalous_actors(rng, street, place.view, index)
-    light = _light(rng, street.clip_frames)
-    for t in range(street.clip_frames):
-        yield _render(rng, place, actors, t, light[t])
+    elif index % 4 == 2:
+        when = round(frames * float(rng.uniform(0.3, 0.7)))
+        actors += _crowd(rng, place.view, frames, when, float(rng.uniform(0.4, 0.6)) * place.view.width)
+    # What disturbs, and is normal, comes by turns that have each of them in some clips of either split.
+    light = _light(rng, frames)
+    shop = _shop_lights(rng, place.view, frames) if index % 3 == 1 else None
+    sway = _sway(rng, place.view, frames) if index % 2 else np.zeros((frames, 2))
+    for t in range(frames):
+        lit = light[t] if shop is None else light[t] * (1 + shop.on[t] * shop.glow)
+        yield _render(rng, place, actors, t, lit, sway[t])
 
 
 def _light(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -97,18 +118,53 @@ def _light(rng: np.random.Generator, frames: int) -> np.ndarray:
     return (rng.uniform(0.94, 1.04) * (1 + clouds) * (1 + warmth)).astype(np.float32)
 
 
-def _render(rng: np.random.Generator, place: Scene, actors: list[_Actor], t: int, light: np.ndarray) -> Rendered:
+def _shop_lights(rng: np.random.Generator, view: View, frames: int) -> _Lights:
+    """A shop's lights that are switched on or off, once or twice."""
+    yy, xx = np.mgrid[0 : view.height, 0 : view.width]
+    across = (xx - float(rng.uniform(0.25, 0.75)) * view.width) / (0.4 * view.width)
+    down = (yy - view.wall) / (0.6 * view.height)
+    pool = 0.25 + 0.75 * np.exp(-(across**2) - down**2)
+    glow = float(rng.uniform(0.25, 0.4)) * pool[..., None] * np.array((1.0, 0.93, 0.8))
+    first = round(frames * float(rng.uniform(0.2, 0.6)))
+    again = first + round(frames * float(rng.uniform(0.15, 0.35))) if rng.random() < 0.5 else frames
+    t = np.arange(frames)
+    switched = (t >= first) & (t < again)
+    return _Lights(glow.astype(np.float32), (switched ^ (rng.random() < 0.5)).astype(np.float32))
+
+
+def _sway(rng: np.random.Generator, view: View, frames: int) -> np.ndarray:
+    """A gust that shakes the camera: float64 (frames, 2), how far the picture is moved right and down, px; below 2
+    in the drawing's own grid."""
+    t = np.arange(frames)[:, None]
+    length = frames * float(rng.uniform(0.25, 0.4))
+    middle = frames * float(rng.uniform(0.2, 0.8))
+    gust = np.clip(1.5 * np.cos(np.clip((t - middle) / length, -0.5, 0.5) * np.pi), 0, 1)
+    waves = sum(a * np.sin(2 * np.pi * (t / rng.uniform(5, 13, 2) + rng.uniform(size=2))) for a in (1.1, 0.7))
+    return view.unit * gust * waves * (1.0, 0.6)
+
+
+def _render(
+    rng: np.random.Generator, place: Scene, actors: list[_Actor], t: int, light: np.ndarray, sway: np.ndarray
+) -> Rendered:
     view = place.view
-    frame = place.background.copy()
+    frame, standing = place.background.copy(), place.standing
+    if sway.any():
+        # the drawing itself is moved, so that what is seen at each pixel is as exact as in a still picture
+        matrix = np.column_stack((np.eye(2), sway))
+        cv2.warpAffine(
+            place.background, matrix, (view.width, view.height), frame, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        )
+        standing = tuple(sprite.moved(sway) for sprite in standing)
     ids = np.zeros(frame.shape[:2], np.uint16)
     drawn = []
     for number, actor in enumerate(actors, start=1):
         if -1.2 * view.height < actor.x[t] < view.width + 1.2 * view.height:
-            drawn.append((number, actor.draw(view, t).sprite()))
+            sprite = actor.draw(view, t).sprite()
+            drawn.append((number, sprite.moved(sway) if sway.any() else sprite))
     for _, sprite in drawn:
         cast(frame, sprite, 0.38, view.unit)
     whole = {}
-    for number, sprite in sorted([*drawn, *((0, s) for s in place.standing)], key=lambda d: d[1].y):
+    for number, sprite in sorted([*drawn, *((0, s) for s in standing)], key=lambda d: d[1].y):
         part = lay(frame, sprite)
         if part is not None:
             ids[part[0]][part[1]] = number
@@ -198,14 +254,40 @@ def _normal_actors(rng: np.random.Generator, street: StreetSettings, view: View)
     return actors
 
 
-def _anomalous_actors(rng: np.random.Generator, street: StreetSettings, view: View, index: int) -> list[_Actor]:
-    """The anomalies of a test clip: one of each sort, or only one where the clip is short.
+def _crowd(rng: np.random.Generator, view: View, frames: int, when: int, where: float) -> list[_Actor]:
+    """People who walk together, from left to right; in frame `when` their middle is at x = `where`, px."""
+    pace = _WALK * float(rng.uniform(0.85, 1.1))
+    actors = []
+    for number, place in enumerate(rng.permutation(_CROWD)):
+        y = np.full(frames, view.row((number + float(rng.uniform(0.1, 0.9))) / _CROWD))
+        speed = pace * float(rng.uniform(0.93, 1.07)) * (1 + _smooth(rng.normal(0, 0.25, frames), 25))
+        x = _advance(view, y, speed)
+        # side by side as well as behind each other, so that most of each is seen
+        x += where + 0.6 * ((place + float(rng.uniform(0.2, 0.8))) / _CROWD - 0.5) * view.width - x[when]
+        actors.append(_person(rng, view, "walker", speed, y, x, np.zeros(frames, bool)))
+    return actors
 
-    Kinds follow each other from clip to clip, so that each has its turn.
+
+def _anomalous_actors(rng: np.random.Generator, street: StreetSettings, view: View, index: int) -> list[_Actor]:
+    """The anomalies of a test clip: two of different sorts, or only one where the clip is short.
+
+    Kinds follow each other from clip to clip, so that each has its turn. Situations, which take their time, have four
+    clips after every eight, of long ones only.
     """
     frames = street.clip_frames
     slots = 2 if frames >= 100 else 1
     room = frames // slots
+    if slots == 2 and index % 12 >= 8:
+        length = round(room * float(rng.uniform(0.6, 0.75)))
+        start = round((room - length) * float(rng.uniform(0.4, 0.8)))
+        if index % 2 == 0:
+            return [*_rare_place(rng, view, frames, start, length), *_loitering(rng, view, frames)]
+        length = round(0.75 * length)
+        [runner] = _behaviour(rng, view, frames, "crowd_runner", start, length)
+        when = start + length // 2
+        crowd = _crowd(rng, view, frames, when, float(runner.x[when]))
+        put_down = room + round(room * float(rng.uniform(0.2, 0.35)))
+        return [runner, *crowd, *_left_behind(rng, view, frames, put_down)]
     turn = index if slots == 2 else index // 2
     actors: list[_Actor] = []
     for slot in range(slots):
@@ -262,7 +344,7 @@ def _behaviour(rng: np.random.Generator, view: View, frames: int, kind: str, sta
     pose: dict[str, np.ndarray] = {}
     others: list[_Actor] = []
     middle = float(rng.uniform(0.4, 0.6)) * view.width
-    if kind == "running":
+    if kind in ("running", "crowd_runner"):
         run = _smooth(during.astype(float), 5)
         speed = speed * (1 - run) + _WALK * float(rng.uniform(2.2, 2.7)) * run
         pose["run"] = run
@@ -309,12 +391,81 @@ def _behaviour(rng: np.random.Generator, view: View, frames: int, kind: str, sta
     return [actor, *others]
 
 
+def _rare_place(rng: np.random.Generator, view: View, frames: int, start: int, length: int) -> list[_Actor]:
+    """A walker who steps off the kerb and goes along the road, where nobody else goes, and back: anomalous while the
+    feet are on the road."""
+    t = np.arange(frames)
+    step = 0.3 * length
+    aside = np.clip(np.minimum(t - start, start + length - t) / step, 0, 1)
+    pavement, road = view.row(float(rng.uniform(0.85, 0.95))), view.kerb + float(rng.uniform(12, 20)) * view.unit
+    y = pavement + (road - pavement) * (3 - 2 * aside) * aside**2
+    speed = np.full(frames, _WALK * float(rng.uniform(0.8, 1.1)))
+    x = _advance(view, y, speed)
+    x += float(rng.uniform(0.4, 0.6)) * view.width - x[start + length // 2]
+    return [_person(rng, view, "rare_place", speed, y, x, y > view.kerb)]
+
+
+def _loitering(rng: np.random.Generator, view: View, frames: int) -> list[_Actor]:
+    """A walker who stops and stays, after a while with a few steps to and fro: anomalous from when no one else would
+    still be there until the walk goes on."""
+    came = round(frames * float(rng.uniform(0.02, 0.08)))
+    left = frames - round(frames * float(rng.uniform(0.05, 0.1)))
+    y = np.full(frames, view.row(float(rng.uniform(0.55, 0.95))))
+    speed = np.full(frames, _WALK * float(rng.uniform(0.8, 1.2)))
+    speed[came:left] = 0
+    t, way = came + LINGER, -1.0
+    while t < left:
+        steps, rest = int(rng.integers(8, 14)), int(rng.integers(10, 22))
+        speed[t : min(left, t + steps)] = way * 0.4 * _WALK
+        speed[t + steps : min(left, t + steps + rest)] = way * 1e-6  # looking that way
+        t, way = t + steps + rest, -way
+    speed = _smooth(speed, 5)
+    x = _advance(view, y, speed)
+    x += float(rng.uniform(0.3, 0.7)) * view.width - x[came]
+    t = np.arange(frames)
+    return [_person(rng, view, "loitering", speed, y, x, (t >= came + LINGER) & (t < left))]
+
+
+def _left_behind(rng: np.random.Generator, view: View, frames: int, start: int) -> list[_Actor]:
+    """A walker who turns round, puts a bag down from frame `start` on, and walks on without it.
+
+    Two tracks: who puts it down is anomalous while doing so, the bag from then to the clip's end.
+    """
+    t = np.arange(frames)
+    down, up = start + 14, start + 24  # it stands; its owner does
+    y0 = view.row(float(rng.uniform(0.55, 0.9)))
+    y = np.full(frames, y0)
+    during = (t >= start) & (t < up)
+    # the sign of no speed at all says which way they face: away from where they are going
+    speed = _smooth(np.where((t >= start - 4) & (t < up), -1e-6, _WALK * float(rng.uniform(1.0, 1.3))), 7)
+    crouch = np.interp(t, (start, down - 2, down + 1, up), (0.0, 1.0, 1.0, 0.0))
+    reach = np.where(during, np.interp(t, (start, down, up), (0.3, 0.75, 0.1)), np.nan)
+    x = _advance(view, y, speed)
+    x += float(rng.uniform(0.35, 0.6)) * view.width - x[start]
+    look = replace(figures.random_look(rng), bag="tote")
+    empty = (t >= down).astype(float)
+    owner = _person(rng, view, "left_behind", speed, y, x, during, look, crouch=crouch, reach=reach, empty=empty)
+    person = view.person(y0) * look.height
+    aside = np.interp(t, (start, down), (0.1, 0.38)) * person
+    across, height = x[np.minimum(t, down)] - aside, np.interp(t, (start, down), (0.38, 0.12))
+
+    def draw(view: View, t: int) -> Canvas:
+        # a hair nearer than its owner, so that it is not hidden behind the arm
+        canvas = Canvas(float(across[t]), y0 + 0.01, person, (0.4, 0.8))
+        canvas.lift = float(height[t])
+        figures.draw_bag(canvas, look.bag_colour, 0.0)
+        return canvas
+
+    there = t >= start
+    return [owner, _Actor("left_behind", np.where(there, across, _ABSENT), y, there, draw)]
+
+
 def write_footage(street: StreetSettings, folder: Path, workers: int = 1) -> None:
     """Render a street's data set into a folder, `workers` clips at a time.
 
     Leaves `training/01.mp4`, `testing/01.mp4` and so on; `labels.csv` (clip, first, last: spans of anomalous
     frames of the testing clips, from 0, both ends included); `regions.csv` (the boxes of what is anomalous, in exactly
-    those frames); `tracks.csv` (TRACK_COLUMNS; boxes as in Object);
+    those frames, and which kind of anomaly each is of); `tracks.csv` (TRACK_COLUMNS; boxes as in Object);
     and `masks/01.h5` for each testing clip, whose `ids` is uint16 (frames, H, W): the track of the anomalous
     object seen at each pixel, else 0. Same settings, same bytes, whatever `workers` is.
     Raises VadError where the disk is full.
@@ -331,9 +482,13 @@ def write_footage(street: StreetSettings, folder: Path, workers: int = 1) -> Non
         tracks += [(split, clip_name(index), *row) for row in rows]
         if split == "testing":
             labels += [(clip_name(index), first, last) for first, last in spans]
-            anomalous += [(clip_name(index), t, track, *box) for track, _, t, *box, odd in rows if odd]
+            anomalous += [
+                (clip_name(index), t, track, *box, "throwing" if kind == "thrown" else kind)
+                for track, kind, t, *box, odd in rows
+                if odd
+            ]
     write_text(folder / "tracks.csv", _csv(TRACK_COLUMNS, tracks))
-    write_text(folder / "regions.csv", _csv(COLUMNS, anomalous))
+    write_text(folder / "regions.csv", _csv((*COLUMNS, KIND), anomalous))
     write_text(folder / "labels.csv", _csv(("clip", "first", "last"), labels))
 
 

@@ -63,6 +63,14 @@ class Sprite:
     x: float  # where it stands on the ground, px
     y: float
 
+    def moved(self, by: np.ndarray) -> "Sprite":
+        """The sprite `by` (x, y) px further; parts of a pixel count too."""
+        (right, down), (dx, dy) = np.floor(by).astype(int).tolist(), (by % 1).tolist()
+        h, w = self.pixels.shape[:2]
+        matrix = np.array([[1, 0, dx], [0, 1, dy]])
+        pixels = cv2.warpAffine(self.pixels, matrix, (w + 1, h + 1), flags=cv2.INTER_LINEAR)
+        return Sprite(pixels, self.left + right, self.top + down, self.x + by[0], self.y + by[1])
+
 
 def shade(colour: Sequence[float], factor: float) -> Colour:
     """A colour made darker (below 1) or lighter (above 1)."""
