@@ -195,8 +195,9 @@ def test_a_worker_that_is_killed_is_one_readable_line():
 def test_ctrl_c_with_workers_prints_nothing_and_ends_them(tmp_path):
     """As the terminal sends it: to all processes at once."""
     script = (
-        "from functools import partial; from pathlib import Path; from tests import test_mapping as t\n"
+        "import faulthandler; from functools import partial; from pathlib import Path; from tests import test_mapping as t\n"
         "if __name__ == '__main__':\n"
+        "    faulthandler.dump_traceback_later(100, exit=True)\n"  # where it hangs, should it hang
         "    try: t.run(partial(t.wait_for_ever, Path('started')), workers=2)\n"
         "    except KeyboardInterrupt: print('interrupted')\n"
     )
@@ -211,7 +212,7 @@ def test_ctrl_c_with_workers_prints_nothing_and_ends_them(tmp_path):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=150)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -131,11 +131,12 @@ def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
     try:
         waiting: set[Future[dict[str, int]]] = {pool.submit(_one, *job) for job in jobs}
         while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            # Awake now and then: a signal that comes just before a thread sleeps would else be heard at the next result.
+            done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except KeyboardInterrupt:
         for worker in multiprocessing.active_children():
-            worker.terminate()
+            worker.kill()  # nothing half-written looks whole, and no signal that a library catches holds it up
         raise
     except BrokenProcessPool:
         raise VadError(
