@@ -195,7 +195,8 @@ def test_a_worker_that_is_killed_is_one_readable_line():
 def test_ctrl_c_with_workers_prints_nothing_and_ends_them(tmp_path):
     """As the terminal sends it: to all processes at once."""
     script = (
-        "import faulthandler; from functools import partial; from pathlib import Path; from tests import test_mapping as t\n"
+        "import faulthandler; from functools import partial; from pathlib import Path\n"
+        "from tests import test_mapping as t\n"
         "if __name__ == '__main__':\n"
         "    faulthandler.dump_traceback_later(100, exit=True)\n"  # where it hangs, should it hang
         "    try: t.run(partial(t.wait_for_ever, Path('started')), workers=2)\n"

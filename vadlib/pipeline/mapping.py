@@ -131,7 +131,7 @@ def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
     try:
         waiting: set[Future[dict[str, int]]] = {pool.submit(_one, *job) for job in jobs}
         while waiting:
-            # Awake now and then: a signal that comes just before a thread sleeps would else be heard at the next result.
+            # Awake now and then: a signal just before a thread sleeps would else be heard at the next result.
             done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except KeyboardInterrupt:
