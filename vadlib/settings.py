@@ -120,6 +120,9 @@ class MotionBoxSettings(Settings):
     grow: int = setting(
         2, "what a motion box, and a box blanked out before it, grows by on every side", unit="px", source="VEC", ge=0
     )
+    most: int = setting(
+        30, "most motion boxes of a frame: of more, as noise or a camera that moves makes them, the largest", ge=1
+    )
 
 
 _MOTION = "motion boxes for what the detector missed; null: none"

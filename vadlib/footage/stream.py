@@ -4,7 +4,7 @@ The pass calls the functions that the stages call, one after the other on a fram
 is held in memory is bounded by how far they look ahead, whatever the length of the footage.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,21 +99,24 @@ def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = 
 
 
 def score_frames(
-    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]]
+    scorer: FootageScorer,
+    clip: Clip,
+    frames: Iterable[tuple[float, np.ndarray]],
+    counts: Counter[str] | None = None,
 ) -> Iterator[ScoredFrame]:
     """Score the frames of one clip, (seconds, (H, W, 3) uint8 RGB), each taken once, and yield them in order.
 
     A frame comes out once all its cubes have been scored, in batches of `scorer.batch`: the very batches of the stage
     `score`, but where frames would have to wait too long; and once the frames that its average looks ahead to have. Of
-    `clip` the name and path serve in errors. Raises what `frames` raises, and VadError where a frame cannot be worked
-    on.
+    `clip` the name and path serve in errors; `counts` is told what `detect_clip` tells. Raises what `frames` raises,
+    and VadError where a frame cannot be worked on.
     """
     how = scorer.how
     objects = scorer.scorer.calibration.objects(scorer.scorer.settings.eta[0]) if how.calibration == "tail" else None
     waiting: deque[tuple[_Frame, dict[EvidenceName, np.ndarray]]] = deque()
 
     def scored() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for frame, scores, parts in _cubes_scored(scorer, clip, frames):
+        for frame, scores, parts in _cubes_scored(scorer, clip, frames, counts):
             waiting.append((frame, parts))
             yield frame.cubes.frame, frame.cubes.boxes, np.stack([scores, *parts.values()], axis=1)
 
@@ -139,14 +142,15 @@ class _Frame:
 
 
 def _cubes_scored(
-    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]]
+    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]], counts: Counter[str] | None
 ) -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:
     """Each frame with the scores of its cubes, and their parts, before tracks."""
     settings, how = scorer.scorer.settings, scorer.how
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    found = (boxes.xyxy for boxes in detect_clip(clip, for_boxes, scorer.detector, settings.detector))
+    detected = detect_clip(clip, for_boxes, scorer.detector, settings.detector, counts=counts)
+    found = (boxes.xyxy for boxes in detected)
     raw_boxes, flow_boxes = copies_of(found, 2)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
