@@ -171,7 +171,7 @@ def test_a_damaged_or_incomplete_folder_is_one_line(copied, damage):
 
 
 EVIDENCE = {
-    "nothing": ({}, "looks.features: no rows of 1280 numbers"),
+    "nothing": ({}, "speed.seen: no rows of 2 numbers"),
     "no places": ({"place.places": None}, "place.places: no rows of 4 numbers"),
     "other features": ({"looks.features": np.ones((3, 7), np.float32)}, "looks.features: no rows of 1280 numbers"),
     "integers": ({"place.places": np.ones((3, 4), np.int32)}, "place.places: no rows of 4 numbers"),
