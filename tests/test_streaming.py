@@ -2,6 +2,7 @@
 
 import itertools
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,7 @@ import pytest
 
 from tests.projects import COMPUTE, make_packaged, until
 from vadlib.clips import read_footage
-from vadlib.footage import stream as streaming
-from vadlib.footage.stream import copies_of, make_scorer, score_frames
+from vadlib.footage.stream import Pace, copies_of, make_scorer, score_frames
 from vadlib.manifest import Clip
 from vadlib.scoring.model_folder import read_package
 
@@ -72,11 +72,10 @@ def check_scores(project: Path, scorer) -> None:
         assert len(cubes) > 2 * SMALL_BATCHES.score_batch
 
 
-def test_a_frame_that_waited_long_enough_is_scored_in_a_smaller_batch(project, scorer, monkeypatch):
+def test_a_frame_that_waited_long_enough_is_scored_in_a_smaller_batch(project, scorer):
     video = project / "data/mini/testing/01.mp4"
     expected = streamed(scorer, video)
-    monkeypatch.setattr(streaming, "HELD_FRAMES", 1)
-    found = streamed(scorer, video)
+    found = list(score_frames(scorer, CLIP, read_footage(video, "01", 25), Pace(held=1)))
     np.testing.assert_allclose([f.score for f in found], [f.score for f in expected], rtol=1e-4, atol=1e-5)
 
 
@@ -91,6 +90,47 @@ def test_frames_are_read_no_further_ahead_than_detector_window_and_waiting_need(
 
     ahead = [taken - frame.number for frame in itertools.islice(score_frames(scorer, CLIP, endless()), 300)]
     assert max(ahead) < 30
+
+
+def test_a_pass_that_looks_at_every_third_frame_sees_its_cubes_and_flow_as_ever(project, scorer):
+    video = project / "data/mini/testing/01.mp4"
+    every = streamed(scorer, video)
+    asked, given = [], []
+
+    def wanted(number: int) -> bool:
+        asked.append(number)
+        return number % 3 == 1
+
+    def detector(clip, first, frames):
+        given.append(len(frames))
+        return scorer.detector(clip, first, frames)
+
+    found = list(
+        score_frames(replace(scorer, detector=detector), CLIP, read_footage(video, "01", 25), Pace(1, 1, wanted))
+    )
+    assert asked == [f.number for f in found] == [f.number for f in every]
+    assert given == [1] * 4
+    assert sum(len(f.boxes) for f in found) > 4
+    for one, other in zip(found, every, strict=True):
+        if one.number % 3 == 1:
+            for name in ("boxes", "raw", "flow", "classes"):
+                np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        else:
+            assert len(one.boxes) == len(one.classes) == 0
+            assert np.isnan(one.score)
+
+
+def test_live_frames_are_not_kept_waiting_longer_than_a_cube_and_its_flow_need(scorer):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield taken / 25, np.full((64, 64, 3), taken % 2 * 255, np.uint8)
+
+    frames = itertools.islice(score_frames(scorer, CLIP, endless(), Pace(held=1, detected=1)), 60)
+    ahead = [taken - frame.number - 1 for frame in frames]
+    assert max(ahead[5:]) <= 2 + 1  # the cube's half, and the frame that the last flow leads to
 
 
 def test_what_is_held_does_not_grow_with_the_footage(scorer, project):

@@ -5,7 +5,7 @@ is held in memory is bounded by how far they look ahead, whatever the length of 
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 
 from vadlib.boxes.detect import detect_clip
 from vadlib.boxes.kinds.registry import make_detector
-from vadlib.boxes.table import DetectFrames
+from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
 from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
@@ -35,6 +35,20 @@ T = TypeVar("T")
 HELD_FRAMES, HELD_BYTES = 100, 1 << 28
 """At most so many frames, of at most so many bytes together, wait for a full batch of cubes. Then a smaller one is
 scored: sparse footage is not kept waiting, and large frames do not fill the memory."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a pass waits for, and what it passes by. As it is: all of a recording, in the fewest batches."""
+
+    held: int = HELD_FRAMES  # frames at most that wait for a full batch of cubes
+    detected: int = 8  # frames that the detector is given at a time
+    wanted: Callable[[int], bool] = lambda number: True
+    """Whether the frame of a number is looked at; asked once of each, in order. The others get no boxes, so that
+    neither detector nor networks work on them; flow and cubes still see them, so that what moves is as fast as ever."""
+
+
+RECORDED = Pace()
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,7 @@ class ScoredFrame:
     flow: np.ndarray  # int16 (M, L, patch, patch, 2), their flow in 1/32 px per frame
     centre: int  # which of the L patches shows this frame
     objects: int | None  # normal ones that words compare with; None where no words can be made of the parts
+    classes: np.ndarray | None = None  # int16 (M,), the detector's class of each box, -1 unknown
 
     @property
     def top(self) -> int | None:
@@ -102,6 +117,7 @@ def score_frames(
     scorer: FootageScorer,
     clip: Clip,
     frames: Iterable[tuple[float, np.ndarray]],
+    pace: Pace = RECORDED,
     counts: Counter[str] | None = None,
 ) -> Iterator[ScoredFrame]:
     """Score the frames of one clip, (seconds, (H, W, 3) uint8 RGB), each taken once, and yield them in order.
@@ -116,7 +132,7 @@ def score_frames(
     waiting: deque[tuple[_Frame, dict[EvidenceName, np.ndarray]]] = deque()
 
     def scored() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for frame, scores, parts in _cubes_scored(scorer, clip, frames, counts):
+        for frame, scores, parts in _cubes_scored(scorer, clip, frames, pace, counts):
             waiting.append((frame, parts))
             yield frame.cubes.frame, frame.cubes.boxes, np.stack([scores, *parts.values()], axis=1)
 
@@ -127,7 +143,7 @@ def score_frames(
         yield ScoredFrame(
             frame.cubes.frame, frame.time, frame.image, frame.cubes.boxes, columns[0], averaged.tracks,
             dict(zip(parts, columns[1:], strict=True)), float(frame_scores(place, columns[0], 1, how.top)[0][0]),
-            frame.cubes.cubes, frame.flow, frame.cubes.centre, objects,
+            frame.cubes.cubes, frame.flow, frame.cubes.centre, objects, frame.classes,
         )  # fmt: skip
 
 
@@ -139,19 +155,23 @@ class _Frame:
     image: np.ndarray
     cubes: FrameCubes
     flow: np.ndarray
+    classes: np.ndarray
 
 
 def _cubes_scored(
-    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]], counts: Counter[str] | None
+    scorer: FootageScorer,
+    clip: Clip,
+    frames: Iterable[tuple[float, np.ndarray]],
+    pace: Pace,
+    counts: Counter[str] | None,
 ) -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:
     """Each frame with the scores of its cubes, and their parts, before tracks."""
     settings, how = scorer.scorer.settings, scorer.how
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    detected = detect_clip(clip, for_boxes, scorer.detector, settings.detector, counts=counts)
-    found = (boxes.xyxy for boxes in detected)
-    raw_boxes, flow_boxes = copies_of(found, 2)
+    found, *others = copies_of(_boxes(scorer, clip, for_boxes, pace, counts), 3)
+    raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
     flow_cubes = cubes_of_clip(fields, flow_boxes, settings.cube)
@@ -181,19 +201,37 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow in zip(shown, raw_cubes, flow_cubes, strict=True):
+    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, found, strict=True):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
-        waiting.append(_Frame(time, image, raw, of_flow))
+        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
         dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes)])
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
             score(scorer.batch)
-        if len(waiting) >= min(HELD_FRAMES, 1 + HELD_BYTES // image.nbytes) and cubes:
+        if len(waiting) >= min(pace.held, 1 + HELD_BYTES // image.nbytes) and cubes:
             score(cubes)
         yield from ready()
     if rest := sum(len(batch.raw) for batch in unscored):
         score(rest)
     yield from ready()
+
+
+def _boxes(
+    scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], pace: Pace, counts: Counter[str] | None
+) -> Iterator[Boxes]:
+    """The boxes of each frame; none of those that are not wanted, which the detector does not see."""
+    wanted: deque[bool] = deque()
+
+    def detect(clip: Clip, first: int, chunk: Sequence[np.ndarray]) -> list[Boxes]:
+        looked_at = [pace.wanted(first + step) for step in range(len(chunk))]
+        wanted.extend(looked_at)
+        seen = [frame for frame, is_wanted in zip(chunk, looked_at, strict=True) if is_wanted]
+        found = iter(scorer.detector(clip, first, seen) if seen else ())
+        return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
+
+    settings = scorer.scorer.settings.detector
+    for boxes in detect_clip(clip, frames, detect, settings, pace.detected, counts=counts):
+        yield boxes if wanted.popleft() else boxes.take(slice(0))
 
 
 def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:
