@@ -80,7 +80,7 @@ def train_one(places, used, compute) -> None:
 THRESHOLD = Threshold(2, 1, 0.01, 0, None, 1, 1)
 
 
-def scored(scorer, clip, frames):
+def scored(scorer, clip, frames, counts=None):
     box, image = np.array([[1, 1, 9, 9]], np.float32), np.zeros((16, 16, 3), np.uint8)
     for number in range(2):
         step()

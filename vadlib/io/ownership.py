@@ -315,11 +315,10 @@ def _tidy(folder: Path) -> None:
             ledger.unlink()
             return
         lines = [json.dumps((what, name)).encode() for name, found in sorted(entries.items()) for what in sorted(found)]
-        file = aside.open("xb")
         try:
-            with file:
+            with aside.open("xb") as file:
                 file.write(b"\n".join([_HEADER, *lines]))
+            aside.replace(ledger)
         except OSError:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
             raise
-        aside.replace(ledger)

@@ -1,5 +1,6 @@
 """Models on disk: safetensors with their settings; and the state of a training to go on from."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, surroundings, written_aside
+from vadlib.io.files import missing, surroundings, written_aside, written_unrefusing
 from vadlib.models.registry import build_model
 from vadlib.settings import Branch, ModelSettings, model_settings
 
@@ -84,8 +85,11 @@ def model_made_with(path: Path, made_by: str) -> dict[str, str | int]:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Keep an unfinished training's state: tensors, numbers and lists, nothing that needs code to load."""
-    with written_aside(path) as aside:
-        torch.save(state, aside)
+    with written_unrefusing(path) as file:  # of a full disk torch says that a position is unexpected
+        buffered = io.BufferedWriter(file, 1 << 20)
+        torch.save(state, buffered)
+        buffered.flush()
+        buffered.detach()
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.errors import VadError
+from vadlib.io.files import disk_full, is_disk_full
 from vadlib.io.ownership import check
 from vadlib.io.weights import torch_device
 from vadlib.manifest import Clip
@@ -232,6 +233,8 @@ def _download(weights: Path) -> None:
         try:
             fetched = Path(attempt_download_asset(str(Path(folder) / weights.name)))
         except Exception as error:
+            if is_disk_full(error):
+                raise disk_full(weights) from None
             reason = " ".join(str(error).split())
             raise VadError(f"{weights}: not found, and could not be downloaded ({reason}); {advice}") from None
         if not fetched.is_file():
