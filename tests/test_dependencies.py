@@ -39,6 +39,7 @@ LAYERS = (
     "report",
     "pipeline",
     "footage",
+    "watch",
     "cli",
 )
 

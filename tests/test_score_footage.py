@@ -437,8 +437,8 @@ def test_a_row_says_which_object_made_the_score_and_why(tmp_path):
         reason="It is as fast as 1 in 1,200 normal objects",
     )  # fmt: skip
     empty = SimpleNamespace(number=4, time=0.16, score=float("nan"), boxes=np.zeros((0, 4)), top=None)
-    with module._Rows(tmp_path / "f.csv", FRAME_COLUMNS) as rows:
-        for row in (module._row(frame, True), module._row(frame, False), module._row(empty, False)):
+    with module.Rows(tmp_path / "f.csv", FRAME_COLUMNS) as rows:
+        for row in (module.row_of(frame, True), module.row_of(frame, False), module.row_of(empty, False)):
             rows.add(row)
     head, *lines = csv.reader((tmp_path / "f.csv").open(encoding="ascii"))
     assert tuple(head) == FRAME_COLUMNS

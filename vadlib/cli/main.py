@@ -213,6 +213,84 @@ def train(
     )  # fmt: skip
 
 
+def watch(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="rtsp:// or http(s):// addresses, devices (/dev/video0, 0), `-` or a pipe, a folder that recordings "
+            "come into, a file at its own pace; `name=` before one names the camera.",
+        ),
+    ],
+    model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
+    output: Annotated[Path, typer.Option(help="Folder for events, their videos, and tables.")],
+    threshold: Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")] = None,
+    detector_weights: YoloWeights = None,
+    shortest: Annotated[float, typer.Option(min=0, help="Seconds above the threshold that make an event.")] = 0.5,
+    cool_off: Annotated[float, typer.Option(min=0, help="Seconds after an event without another.")] = 10.0,
+    before: Annotated[float, typer.Option(min=0, max=60, help="Seconds of video before an event.")] = 5.0,
+    after: Annotated[float, typer.Option(min=0, max=60, help="Seconds of video after an event.")] = 5.0,
+    quota: Annotated[float, typer.Option(min=0.001, help="GB of the output at most: the oldest leaves first.")] = 10.0,
+    webhook: Annotated[list[str] | None, typer.Option(help="Address that events are posted to; several.")] = None,
+    mqtt: Annotated[list[str] | None, typer.Option(help="mqtt://user:password@host:port/prefix; several.")] = None,
+    command: Annotated[list[str] | None, typer.Option(help="Program run on each event, JSON on its input.")] = None,
+    page: Annotated[bool, typer.Option(help="Serve the status page.")] = True,
+    host: Annotated[str, typer.Option(help="Where the page is served; 0.0.0.0 for the whole network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The page's port; 0: any.")] = 8765,
+    token: Annotated[str | None, typer.Option(envvar="VAD_TOKEN", help="The page's; else one at random.")] = None,
+) -> None:
+    """Watch cameras live: events with their videos, told of as they happen. Runs until stopped."""
+    import contextlib
+    import signal
+    from dataclasses import replace
+
+    from vadlib.footage.stream import make_scorer
+    from vadlib.io.ownership import check_apart
+    from vadlib.scoring.model_folder import read_package
+    from vadlib.settings import ComputeSettings
+    from vadlib.watch.camera import Rolls
+    from vadlib.watch.events import Rules
+    from vadlib.watch.server import served
+    from vadlib.watch.service import Told, Watch
+    from vadlib.watch.sources import Source, parse_source
+
+    cameras: list[Source] = []
+    for text in sources:
+        cameras.append(parse_source(text, [camera.name for camera in cameras]))
+    check_apart(output, model)
+    package = read_package(model)
+    watching = Watch(
+        cameras,
+        make_scorer(package, ComputeSettings(score_batch=16), detector_weights),
+        package.threshold if threshold is None else replace(package.threshold, value=threshold),
+        output,
+        round(quota * 1e9),
+        Rules(shortest=shortest, cool_off=cool_off),
+        Rolls(before, after),
+        Told(webhook or (), mqtt or (), command or ()),
+        out=lambda line: print(line, flush=True),
+    )
+    stopped: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        """The first time all is finished; the second time nothing is waited for."""
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append(number)
+        watching.stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    with served(watching, host, port, token) if page else contextlib.nullcontext("") as address:
+        if address:
+            watching.tell(f"page: {address}")
+        counts = watching.run()
+    if stopped == [signal.SIGINT]:
+        raise KeyboardInterrupt(f"stopped; {output} holds what was seen so far, whole")
+    # No closing line of `friendly`: it names what was given, and addresses may hold passwords.
+    watching.tell("ended: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
 def settings() -> None:
     """Print every setting of params.yaml with its default, unit, meaning and source, as Markdown."""
     print(reference())
@@ -226,7 +304,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-for function in (score, train, evaluate, check_data, fetch, import_checkpoint, settings):
+for function in (score, watch, train, evaluate, check_data, fetch, import_checkpoint, settings):
     app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
 
 

@@ -3,26 +3,21 @@
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
-import av
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vadlib.errors import VadError
+from vadlib.footage.mp4 import Mp4
 from vadlib.footage.stream import ScoredFrame
-from vadlib.io.files import is_disk_full
 from vadlib.scoring.thresholds import Threshold
 
 WIDTHS = (640, 1280)  # px: smaller frames are enlarged, so that text can be read; larger ones made smaller
 SECONDS = 10.0  # of the curve
-TICKS = 90_000  # of the video's clock, a second
 LABELS = 3  # boxes of a frame at most that show their scores
-KEYFRAMES = 25  # frames at most between two: as much as a kill can cost
 
 NORMAL, DOUBTFUL, ANOMALOUS = (42, 157, 143), (233, 196, 106), (230, 57, 70)
 BACKGROUND, GRID, TEXT, CURVE = (18, 22, 30), (52, 60, 74), (200, 206, 216), (150, 190, 220)
@@ -39,61 +34,19 @@ def colour_of(score: float, threshold: Threshold) -> tuple[int, int, int]:
 
 
 class AnnotatedVideo(AbstractContextManager["AnnotatedVideo"]):
-    """Writes frames, as they are scored, to an H.264 MP4 that plays in a browser.
-
-    The file is fragmented: what was written before a kill, up to the last second or so, plays. Frames keep their times.
-    Raises VadError where the disk is full.
-    """
+    """Writes frames, as they are scored, to an MP4 (`Mp4`) that plays in a browser."""
 
     def __init__(self, path: Path, threshold: Threshold) -> None:
-        self._path, self._threshold = path, threshold
-        self._container: av.container.OutputContainer | None = None
-        self._last = -1  # time of the frame before, in TICKS
-        self._curve = _Curve(threshold)
+        self._threshold, self._file, self._curve = threshold, Mp4(path), _Curve(threshold)
 
     def write(self, frame: ScoredFrame) -> None:
-        """Draw and encode the next frame."""
-        picture = self._curve.under(draw_boxes(frame, self._threshold), frame)
-        try:
-            container = self._container or self._open(picture.shape[1], picture.shape[0])
-            encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            # Times that stand still would be refused.
-            self._last = max(round(frame.time * TICKS), self._last + 1)
-            encoded.pts, encoded.time_base = self._last, Fraction(1, TICKS)
-            container.mux(self._stream.encode(encoded))
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def _open(self, width: int, height: int) -> av.container.OutputContainer:
-        self._container = av.open(
-            str(self._path.absolute()),
-            "w",
-            format="mp4",
-            options={"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"},
-        )
-        self._stream = self._container.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "23"})
-        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, TICKS)
-        self._stream.codec_context.gop_size = KEYFRAMES
-        self._stream.codec_context.max_b_frames = 0  # they delay a fragmented file's times by two frames
-        return self._container
-
-    def _refused(self, error: OSError) -> VadError | OSError:
-        if is_disk_full(error):
-            return VadError(f"{self._path}: the disk is full; free some space and run the same command again")
-        return error
+        """Draw and encode the next frame. Raises VadError where the disk is full."""
+        self._file.write(frame.time, self._curve.under(draw_boxes(frame, self._threshold), frame))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._container is None:
-            return
-        try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-        except OSError as late:
-            if error is None:
-                raise self._refused(late) from late
+        self._file.__exit__(kind, error, trace)
 
 
 def draw_boxes(frame: ScoredFrame, threshold: Threshold) -> np.ndarray:

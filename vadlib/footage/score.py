@@ -97,13 +97,13 @@ def score_footage(
         read = read_footage(footage.source, footage.name, fps, told)
         images = _one_by_one(clip, score_frames(scorer, clip, read, counts=found.counts))
         with ExitStack() as stack:
-            frames = stack.enter_context(_Rows(output / "frames.csv", FRAME_COLUMNS))
+            frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
             segments = stack.enter_context(_Segments(output / "segments.csv"))
             video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
             bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
             for frame in images:
                 anomalous = frame.score > threshold.value
-                frames.add(_row(frame, anomalous))
+                frames.add(row_of(frame, anomalous))
                 segments.see(frame, anomalous)
                 video.write(frame)
                 found.add(frame, anomalous)
@@ -151,12 +151,14 @@ def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFra
         ) from error
 
 
-class _Rows:
+class Rows:
     """A CSV file of numbers that holds whole lines at any moment: each goes to the disk by itself."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._file = path.open("w", encoding="ascii", newline="\n", buffering=1)
-        self._file.write(",".join(columns) + "\n")
+        """Begin a file, or go on with one that has something in it."""
+        self._file = path.open("a", encoding="ascii", newline="\n", buffering=1)
+        if self._file.tell() == 0:
+            self._file.write(",".join(columns) + "\n")
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +171,7 @@ class _Rows:
         self._file.close()
 
 
-def _row(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
+def row_of(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
     """A frame's FRAME_COLUMNS."""
     time, boxes, top = round(frame.time, 6), len(frame.boxes), frame.top
     if top is None:
@@ -178,7 +180,7 @@ def _row(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
     return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist(), int(frame.tracks[top]), why
 
 
-class _Segments(_Rows):
+class _Segments(Rows):
     """Runs of anomalous frames, each written once it is over."""
 
     def __init__(self, path: Path) -> None:

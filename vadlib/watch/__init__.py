@@ -1,0 +1,1 @@
+"""Live cameras: read, scored and told of as they are, for days."""

@@ -1,0 +1,111 @@
+"""Between a camera that does not wait and a pass that takes its time: a bounded queue, and how much is looked at."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from threading import Condition
+
+from vadlib.watch.sources import Captured, Cut
+
+MOST_FRAMES, MOST_BYTES = 48, 1 << 26  # that wait, at most: some two seconds; of large frames fewer
+FEWEST_FRAMES = 8
+MOST_EVERY = 6  # every so manyth frame is looked at, at least: tracks bridge no more (`vadlib.scoring.tracks.MEMORY`)
+RAISE_SECONDS = 1.0  # between two steps up
+LOWER_SECONDS = (
+    10.0,
+    600.0,
+)  # without a wait before a step down: at first, and at most; doubled where it was too early
+
+
+class Intake:
+    """Frames on their way from the thread that reads a camera to the one that scores it.
+
+    Where it is full, all that comes is left out until half of what waits has been taken, and that is a cut: so no
+    motion is seen across what was left out, and frames are never older than what the queue holds.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[Captured | Cut | None] = deque()
+        self._frames = 0  # among them
+        self._capacity = MOST_FRAMES
+        self._overflowing = False
+        self._changed = Condition()
+        self.taken_in = self.left_out = 0  # frames
+
+    @property
+    def fill(self) -> float:
+        """How full it is, in [0, 1]."""
+        return self._frames / self._capacity
+
+    def put(self, item: Captured | Cut | None) -> None:
+        """Add a frame, a cut, or None: that no more come."""
+        with self._changed:
+            if isinstance(item, Captured):
+                self._capacity = min(MOST_FRAMES, max(FEWEST_FRAMES, MOST_BYTES // item.image.nbytes))
+                if self._overflowing and self._frames > self._capacity // 2:
+                    self.left_out += 1
+                    return
+                self._overflowing = self._frames >= self._capacity
+                if self._overflowing:
+                    self.left_out += 1
+                    self._items.append(Cut("frames were left out: the machine is too slow"))
+                    return
+                self._frames += 1
+                self.taken_in += 1
+            elif self._items and isinstance(self._items[-1], Cut) and item is not None:
+                return  # cut already, and nothing since: a camera that is away for days adds nothing
+            self._items.append(item)
+            self._changed.notify()
+
+    def pieces(self) -> Iterator[Iterator[Captured]]:
+        """The frames between one cut and the next, again and again, waited for; each piece is to be taken to its end.
+
+        Pieces may be empty.
+        """
+        more = True
+
+        def piece() -> Iterator[Captured]:
+            nonlocal more
+            while isinstance(item := self._take(), Captured):
+                yield item
+            more = item is not None
+
+        while more:
+            yield piece()
+
+    def _take(self) -> Captured | Cut | None:
+        with self._changed:
+            while not self._items:
+                self._changed.wait()
+            item = self._items.popleft()
+            self._frames -= isinstance(item, Captured)
+            return item
+
+
+class Every:
+    """Which frames are looked at: every n-th, n as small as the machine can keep up with."""
+
+    def __init__(self, fill: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._fill, self._clock = fill, clock
+        self.n = 1
+        self._since = 0  # frames since the last that was looked at
+        self._changed = self._waited = clock()  # when n last changed, and when frames last had to wait
+        self._patience = LOWER_SECONDS[0]
+        self._lowered = False
+
+    def wanted(self) -> bool:
+        """Whether the next frame is looked at; also adapts n to how full the queue is."""
+        now, fill = self._clock(), self._fill()
+        if fill > 0.1:
+            self._waited = now
+        if fill > 1 / 3 and self.n < MOST_EVERY and now - self._changed > RAISE_SECONDS:
+            if self._lowered:  # the last step was one down, and too early
+                self._patience = min(2 * self._patience, LOWER_SECONDS[1])
+            self.n, self._changed, self._lowered = self.n + 1, now, False
+        elif self.n > 1 and now - max(self._waited, self._changed) > self._patience:
+            self.n, self._changed, self._lowered = self.n - 1, now, True
+        self._since += 1
+        if self._since < self.n:
+            return False
+        self._since = 0
+        return True
