@@ -279,7 +279,26 @@ class ComputeSettings(Settings):
         "auto", "of the networks; `auto`: bf16 where the processor multiplies it natively"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "`auto`: a GPU where there is one")
-    workers: int = setting(2, "clips worked on at a time in detect, flow and build", unit="processes", ge=1, le=256)
+    executor: Literal["local", "ray"] = setting(
+        "local", "who works on clips: processes of this machine, or workers of a Ray cluster (`vadlib[ray]`)"
+    )
+    address: str | None = setting(
+        None, "of the Ray cluster, `auto` or host:port; null: one on this machine, for as long as a stage runs"
+    )
+    workers: int = setting(
+        2, "clips worked on at a time in detect, flow and build; by Ray in score too", unit="processes", ge=1, le=4096
+    )
+    worker_cpus: float = setting(1.0, "that a worker of Ray's takes, and its threads", unit="CPUs", gt=0)
+    worker_gpus: float = setting(0.0, "that a worker of Ray's takes; 0.5: two share one", unit="GPUs", ge=0)
+    retries: int = setting(2, "how often Ray tries again what failed, or was lost with its worker", ge=0, le=100)
+    processes: int = setting(
+        1, "that train a branch together, each on a part of every batch", unit="processes", ge=1, le=4096
+    )
+    window: Annotated[int, Field(ge=64)] | None = setting(
+        None,
+        "a clip longer than this is worked on in pieces of about this length, with the same result; null: none is",
+        unit="frames",
+    )
     score_batch: int = setting(32, "scored at a time; changes no score beyond rounding", unit="cubes", ge=1)
 
 

@@ -100,6 +100,7 @@ def train_on_footage(
     if not threshold.is_sure:
         print(f"warning: {too_short(threshold)}", file=sys.stderr)
     publish(work / "package", output, copied=True)
+    remove_own(work / "done")  # first: a kill leaves nothing that says it is done, and is gone
     remove_own(work)
     counts.update(left_out.counts())
     return counts

@@ -136,6 +136,15 @@ def discard(path: Path) -> None:
     shutil.rmtree(path) if _is_folder(path) else path.unlink()
 
 
+def move(made: Path, path: Path) -> None:
+    """Put a file that this tool made elsewhere in its place, in one step. Raises VadError where somebody else's is."""
+    check(path)
+    if (found := identity(made)) is None:
+        raise _foreign(made)
+    note(path, found)
+    made.replace(path)
+
+
 def own(folder: Path) -> None:
     """Make a folder that is this tool's, or go on with one. Raises VadError where it is somebody else's."""
     if os.path.lexists(folder):
