@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,7 +21,7 @@ from typing import Any
 
 from vadlib.errors import VadError
 from vadlib.io.files import read_json, write_json
-from vadlib.io.ownership import LEDGER, SCRATCH, check, is_own, own, publish, remove_own
+from vadlib.io.ownership import LEDGER, SCRATCH, check, identity, is_made, is_own, own, publish, remove_own
 from vadlib.io.progress import progress
 from vadlib.manifest import Clip
 from vadlib.pipeline.closure import code_digest
@@ -54,10 +55,13 @@ def map_clips(
     counts: Counter[str] = Counter()
     for clip in clips:
         artefact, note = _places(made, scratch, clip, suffix)
-        if artefact.exists() and note.exists():
-            counts.update(read_json(note, "the same command"))
-        else:
+        before = _kept(artefact, note)
+        if before is None:
             todo.append(clip)
+            for path in (artefact, note):
+                _set_aside(path, scratch / "damaged")
+        else:
+            counts.update(before)
     with progress(len(clips), label, "clip", done=len(clips) - len(todo)) as bar:
         jobs = [(work, clip, *_places(made, scratch, clip, suffix)) for clip in todo]
         for result in _run(jobs, min(workers, len(jobs))):
@@ -149,8 +153,27 @@ def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
 
 def _one(work: Work, clip: Clip, artefact: Path, note: Path) -> dict[str, int]:
     counts = work(clip, artefact)
-    write_json(note, counts)
+    write_json(note, {"counts": counts, "artefact": identity(artefact)})
     return counts
+
+
+def _set_aside(path: Path, folder: Path) -> None:
+    """Move what was changed since it was made out of the way: it may be somebody's, and is not removed."""
+    if path.exists() and not is_made(path):
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / f"{len(list(folder.iterdir()))}-{path.name}")
+        print(f"warning: {path}: damaged, or changed; moved to {folder}, and made again", file=sys.stderr)
+
+
+def _kept(artefact: Path, note: Path) -> dict[str, int] | None:
+    """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again."""
+    if not (artefact.exists() and note.exists()):
+        return None
+    try:
+        found = read_json(note, "the same command")
+        return dict(found["counts"]) if found["artefact"] == identity(artefact) else None
+    except (VadError, KeyError, TypeError, ValueError):  # damaged
+        return None
 
 
 def _begin_worker(workers: int) -> None:
