@@ -370,3 +370,16 @@ def test_progress_of_an_unknown_total_is_silent_too(capsys):
     with progress(None, "x", "step") as bar:
         bar.update()
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("what", ["made/training/01.txt", "counts/training/01.json"])
+def test_unfinished_work_that_was_damaged_meanwhile_is_made_again(tmp_path, what):
+    log = tmp_path / "log"
+    with pytest.raises(VadError):
+        run(partial(fail_at, "testing/03", VadError, log))
+    (kept,) = Path(".scratch").glob(f"*/{what}")
+    kept.write_bytes(kept.read_bytes()[:-3])
+    before = log.read_text().count("\n")
+    assert run(partial(note_and_copy, log)) == {"clips": 6, "frames": 30}
+    assert [line.split()[0] for line in log.read_text().splitlines()[before:]] == ["training/01", "testing/03"]
+    assert made() == WHOLE

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What `save_state` kept, or None where nothing was."""
+    """What `save_state` kept, or None where nothing was, or what was is damaged: the training begins anew."""
     if not path.exists():
         return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises half a dozen kinds
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
+        print(f"warning: {path}: damaged ({first_line(error)}); the training begins anew", file=sys.stderr)
+        return None
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import sys
 import time
 import uuid
 from collections import Counter
@@ -18,8 +19,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vadlib.errors import VadError
 from vadlib.io.files import read_json, write_json
-from vadlib.io.ownership import LEDGER, SCRATCH, check, is_own, move, own, publish, remove_empty, remove_own
+from vadlib.io.ownership import (
+    LEDGER,
+    SCRATCH,
+    check,
+    identity,
+    is_made,
+    is_own,
+    move,
+    own,
+    publish,
+    remove_empty,
+    remove_own,
+)  # fmt: skip
 from vadlib.io.progress import progress
 from vadlib.manifest import Clip
 from vadlib.pipeline.closure import code_digest
@@ -85,10 +99,13 @@ def map_clips(
     counts: Counter[str] = Counter()
     for clip in clips:
         artefact, note = _places(made, scratch, clip, suffix)
-        if artefact.exists() and note.exists():
-            counts.update(read_json(note, "the same command"))
-        else:
+        before = _kept(artefact, note)
+        if before is None:
             todo.append(clip)
+            for path in (artefact, note):
+                _set_aside(path, scratch / "damaged")
+        else:
+            counts.update(before)
     parts: dict[str, list[Path]] = {}  # of clips that are worked on in parts, in order
 
     def jobs() -> Iterator[Task]:
@@ -104,8 +121,10 @@ def map_clips(
                 name = f"{clip.name}/{span.first}-{span.stop}"
                 place = scratch / PARTS / clip.split / f"{name}{suffix}"
                 of_clip.append(place)
-                if not place.exists():
-                    note = scratch / COUNTS_OF_PARTS / clip.split / f"{name}.json"
+                note = scratch / COUNTS_OF_PARTS / clip.split / f"{name}.json"
+                if _kept(place, note) is None:
+                    for path in (place, note):
+                        _set_aside(path, scratch / "damaged")
                     yield _task(scratch, clip, place, note, span.stop - span.first, span)
 
     started, frames = time.monotonic(), 0
@@ -119,7 +138,7 @@ def map_clips(
                 artefact.parent.mkdir(parents=True, exist_ok=True)
                 move(aside, artefact)
                 remove_empty(aside.parent)
-                write_json(note, found)
+                write_json(note, {"counts": found, "artefact": identity(artefact)})
                 frames += task.size
                 bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
                 yield task
@@ -129,12 +148,12 @@ def map_clips(
         for task in landed(run(do, jobs(), compute)):
             clip, _, _, note, span, _ = task.args
             if span is None:
-                counts.update(read_json(note, "the same command"))
+                counts.update(read_json(note, "the same command")["counts"])
                 bar.update()
         whole = [clip for clip in todo if clip.key in parts]
         merges = [_task(scratch, c, *_places(made, scratch, c, suffix), c.frames, None, parts[c.key]) for c in whole]
         for task in landed(run(do, merges, compute)):
-            counts.update(read_json(task.args[3], "the same command"))
+            counts.update(read_json(task.args[3], "the same command")["counts"])
             bar.update()
     remove_own(scratch / PARTS)
     finish(made, output)
@@ -216,7 +235,26 @@ def _one(
         found = Counter(split.merge(clip, parts, aside))
         for part in parts:
             name = part.relative_to(tries.parent / PARTS).with_suffix("").as_posix()
-            of_part = read_json(tries.parent / COUNTS_OF_PARTS / f"{name}.json", "the same command")
+            of_part = read_json(tries.parent / COUNTS_OF_PARTS / f"{name}.json", "the same command")["counts"]
             found.update({key: of_part[key] for key in split.added if key in of_part})
         return aside, dict(found)
     return aside, work(clip, aside)
+
+
+def _set_aside(path: Path, folder: Path) -> None:
+    """Move what was changed since it was made out of the way: it may be somebody's, and is not removed."""
+    if path.exists() and not is_made(path):
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / f"{len(list(folder.iterdir()))}-{path.name}")
+        print(f"warning: {path}: damaged, or changed; moved to {folder}, and made again", file=sys.stderr)
+
+
+def _kept(artefact: Path, note: Path) -> dict[str, int] | None:
+    """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again."""
+    if not (artefact.exists() and note.exists()):
+        return None
+    try:
+        found = read_json(note, "the same command")
+        return dict(found["counts"]) if found["artefact"] == identity(artefact) else None
+    except (VadError, KeyError, TypeError, ValueError):  # damaged
+        return None
