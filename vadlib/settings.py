@@ -138,6 +138,18 @@ class YoloSettings(Settings):
     motion: MotionBoxSettings | None = setting(MotionBoxSettings(), _MOTION)
 
 
+class OnnxSettings(Settings):
+    """Appearance boxes by an ONNX file, YOLOX or YOLOv8 and 11, through OpenCV: no AGPL code, no further package."""
+
+    kind: Literal["onnx"] = setting("onnx", "where appearance boxes come from")
+    weights: str = setting(
+        "yolox_nano.onnx", "file below `weights/<data set>`; this one (Apache-2.0) is fetched", min_length=1
+    )
+    image_size: int = setting(416, "longer side the detector works at, where the file leaves it free", unit="px", ge=32)
+    rules: RuleSettings = setting(RuleSettings(), "which of its boxes are kept")
+    motion: MotionBoxSettings | None = setting(MotionBoxSettings(), _MOTION)
+
+
 class TorchvisionDetectorSettings(Settings):
     """Appearance boxes by a detector of torchvision's (BSD-3-Clause)."""
 
@@ -323,7 +335,7 @@ SourceSettings = Annotated[
     _unless("layout", "frames"),
 ]
 DetectorSettings = Annotated[
-    YoloSettings | TorchvisionDetectorSettings | MotionDetectorSettings | ImportedBoxesSettings,
+    YoloSettings | OnnxSettings | TorchvisionDetectorSettings | MotionDetectorSettings | ImportedBoxesSettings,
     Field(discriminator="kind"),
     _unless("kind", "yolo"),
 ]
@@ -468,6 +480,26 @@ OWN_FOOTAGE = DatasetSettings(
 )
 """What `vad train` learns own footage with unless told otherwise: half the paper's widths and a part of the cubes, so
 that a machine without a GPU is done within hours; a COCO YOLO's boxes, and motion's for what it misses."""
+
+
+DetectorKind = Literal["yolo", "onnx", "torchvision", "motion"]
+"""Detectors that own footage can be looked at with: all but boxes computed elsewhere."""
+
+
+def with_detector(settings: DatasetSettings, kind: DetectorKind) -> DatasetSettings:
+    """These settings with a detector of this kind, its own defaults but for the rules and the motion boxes there."""
+    before = settings.detector
+    if before.kind == kind:
+        return settings
+    own: dict[str, Any] = {"kind": kind}
+    if kind != "motion" and before.rules is not None:
+        own["rules"] = before.rules
+    if before.motion is not None or kind != "motion":
+        own["motion"] = before.motion
+    return settings.model_copy(update={"detector": _DETECTOR.validate_python(own)})
+
+
+_DETECTOR: TypeAdapter[DetectorSettings] = TypeAdapter(DetectorSettings)
 
 
 def load_group(path: Path) -> DatasetSettings:

@@ -9,7 +9,7 @@ import typer
 
 from vadlib.cli.commands import DatasetName, friendly
 from vadlib.errors import VadError
-from vadlib.settings import Branch, load_dataset, reference
+from vadlib.settings import Branch, DetectorKind, load_dataset, reference
 from vadlib.version import __version__
 
 app = typer.Typer(
@@ -201,6 +201,13 @@ def train(
         str | None,
         typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
     ] = None,
+    detector: Annotated[
+        DetectorKind | None,
+        typer.Option(
+            help="Another detector than the settings': yolo (AGPL-3.0), onnx (YOLOX-nano, or --detector-weights), "
+            "torchvision, motion (no file, no classes)."
+        ),
+    ] = None,
     detector_weights: YoloWeights = None,
     strict: Strict = False,
     executor: Executor = None,
@@ -214,7 +221,7 @@ def train(
     from vadlib.footage.find import LeftOut
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
-    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group
+    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group, with_detector
 
     chosen, compute, weights = OWN_FOOTAGE, ComputeSettings(), None
     if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
@@ -224,6 +231,8 @@ def train(
         weights = Places.of(settings).weights
     given = {"executor": executor, "address": address, "workers": workers}
     compute = compute.model_copy(update={name: value for name, value in given.items() if value is not None})
+    if detector is not None:
+        chosen = with_detector(chosen, detector)
     left_out = LeftOut(strict=strict)
     return train_on_footage(
         folder, output, chosen, compute, weights=weights, yolo=detector_weights, left_out=left_out

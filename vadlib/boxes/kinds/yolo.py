@@ -104,6 +104,14 @@ def _letterbox(
     return image
 
 
+def _check_installed() -> None:
+    if importlib.util.find_spec("ultralytics") is None:
+        raise VadError(
+            "detector.kind: yolo needs ultralytics (AGPL-3.0): pip install 'vadlib[yolo]'; or take another kind: "
+            "onnx or torchvision, or motion, which needs no weights"
+        )
+
+
 @cache
 def _ultralytics() -> Any:
     """ultralytics' `nn.tasks`, imported so that it installs, sends and prints nothing.
@@ -112,11 +120,7 @@ def _ultralytics() -> Any:
     number of OpenCV's threads, which it sets to none, and Pillow's `Image.open`, which it replaces by one that
     wants further packages for a file that is no image, are put back.
     """
-    if importlib.util.find_spec("ultralytics") is None:
-        raise VadError(
-            "detector.kind: yolo needs ultralytics (AGPL-3.0): pip install 'vadlib[yolo]'; or take another kind: "
-            "torchvision, or motion, which needs no weights"
-        )
+    _check_installed()
     folder = tempfile.mkdtemp(prefix="vadlib-ultralytics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
@@ -172,8 +176,9 @@ def _load(weights: Path, device: str) -> Any:
 def weights_file(settings: YoloSettings, weights_folder: Path) -> Path:
     """The weights' file or folder, once there is something at it: a name ultralytics publishes is downloaded.
 
-    Raises VadError where that fails, for other names, and for formats that cannot be read here.
+    Raises VadError where that fails, for other names, for formats that cannot be read here, and without ultralytics.
     """
+    _check_installed()
     return _fetched(weights_folder / settings.weights)
 
 
