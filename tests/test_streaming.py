@@ -44,8 +44,8 @@ def test_scores_are_those_of_the_stages_to_the_last_bit(project, scorer):
 
 
 OTHERWISE = {
-    "both ways": {"track_before": 4, "track_after": 3, "top": 2, "evidence": ["place", "speed", "raw"]},
-    "standardised": {"track_before": 0, "calibration": "log_z", "error": "norm", "w_flow": 0.5},
+    "both ways": {"track_half_life": 2, "track_after": 3, "top": 2, "evidence": ["place", "speed", "raw"]},
+    "standardised": {"track_half_life": 0, "calibration": "log_z", "error": "norm", "w_flow": 0.5},
 }
 
 

@@ -1,5 +1,6 @@
 """Stage detect: the boxes of every frame."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.detect import BOUNDED, detect_clip, how_bounded
 from vadlib.boxes.kinds.registry import make_detector, weights_file
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames, box_table
 from vadlib.clips import read_frames
@@ -26,12 +27,15 @@ BATCH = 8  # frames that a detector is given at a time
 
 
 def detect_boxes(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
-    """One table of the boxes of all frames, clip after clip. Its schema's metadata name the weights."""
+    """One table of the boxes of all frames, clip after clip. Its schema's metadata name the weights.
+
+    One line on standard error says in how many frames the bound of motion boxes has acted, if in any.
+    """
     manifest = places.load_manifest()
     weights = record(weights_file(settings.detector, places.weights))
     common = (settings.detector, places, compute.device, manifest.clips)
     mark = fingerprint(__name__, settings.detector, places.prepared, places.data, weights)
-    return map_clips(
+    counts = map_clips(
         partial(_detect_clip, *common),
         manifest.clips,
         places.boxes,
@@ -42,14 +46,17 @@ def detect_boxes(places: Places, settings: DatasetSettings, compute: ComputeSett
         split=Split(spans_of_footage, partial(_detect_part, *common), _merge),
         finish=partial(_one_table, manifest.clips, weights),
     )
+    if counts[BOUNDED]:
+        print(f"warning: {how_bounded(counts[BOUNDED], counts['frames'], settings.detector)}", file=sys.stderr)
+    return counts
 
 
 def _detect_clip(
     settings: DetectorSettings, places: Places, device: str, clips: tuple[Clip, ...], clip: Clip, path: Path
 ) -> dict[str, int]:
-    return _write(
-        clip, detect_clip(clip, read_frames(clip), _detector(settings, places, device, clips), settings, BATCH), path
-    )
+    counts: Counter[str] = Counter()
+    detector = _detector(settings, places, device, clips)
+    return _write(clip, detect_clip(clip, read_frames(clip), detector, settings, BATCH, counts), path, counts)
 
 
 def _detect_part(
@@ -63,13 +70,19 @@ def _detect_part(
         return detector(clip, first + number, frames)
 
     frames = frames_of_part(clip, span, first, stop)
-    found = islice(detect_clip(clip, frames, detect, settings, BATCH), span.first - first, span.stop - first)
-    return _write(clip, found, path, span.first)
+    counts: Counter[str] = Counter()
+    found = detect_clip(clip, frames, detect, settings, BATCH, counts)
+    for _ in islice(found, span.first - first):
+        pass
+    counts.clear()  # what is counted of those is the part's before
+    return _write(clip, islice(found, span.stop - span.first), path, counts, span.first)
 
 
 def _merge(clip: Clip, parts: list[Path], path: Path) -> dict[str, int]:
     """The table of a clip, of those of its parts."""
-    return _write(clip, _boxes_in((table for part in parts for table in read_parts(part)), clip.frames), path)
+    return _write(
+        clip, _boxes_in((table for part in parts for table in read_parts(part)), clip.frames), path, Counter()
+    )
 
 
 def _boxes_in(tables: Iterator[pd.DataFrame], frames: int) -> Iterator[Boxes]:
@@ -88,9 +101,9 @@ def _boxes_in(tables: Iterator[pd.DataFrame], frames: int) -> Iterator[Boxes]:
     yield from (Boxes.of([], APPEARANCE) for _ in range(number, frames))
 
 
-def _write(clip: Clip, found: Iterator[Boxes], path: Path, first: int = 0) -> dict[str, int]:
-    """The table of the boxes of a clip's frames, from `first` on."""
-    counts = Counter(clips=1, frames=clip.frames)
+def _write(clip: Clip, found: Iterator[Boxes], path: Path, counts: Counter[str], first: int = 0) -> dict[str, int]:
+    """The table of the boxes of a clip's frames, from `first` on; `counts` is what else is counted of them."""
+    counts.update(clips=1, frames=clip.frames)
 
     def parts() -> Iterator[pd.DataFrame]:
         nonlocal first

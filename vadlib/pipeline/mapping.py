@@ -98,9 +98,9 @@ def map_clips(
             for span in spans:
                 name = f"{clip.name}/{span.first}-{span.stop}"
                 place = scratch / "parts" / clip.split / f"{name}{suffix}"
+                note = _note_of_part(scratch, place)
                 of_clip.append(place)
-                if not place.exists():
-                    note = scratch / "counts of parts" / clip.split / f"{name}.json"
+                if not (place.exists() and note.exists()):
                     yield _task(scratch, clip, place, note, span.stop - span.first, span)
 
     started, frames = time.monotonic(), 0
@@ -114,6 +114,11 @@ def map_clips(
                 artefact.parent.mkdir(parents=True, exist_ok=True)
                 move(aside, artefact)
                 remove_empty(aside.parent)
+                only_of_parts: Counter[str] = Counter()  # counted as they are made, and not to be seen in them
+                for part in task.args[5] or ():
+                    told = read_json(_note_of_part(scratch, part), "the same command")
+                    only_of_parts.update({name: count for name, count in told.items() if name not in found})
+                found |= only_of_parts
                 write_json(note, found)
                 frames += task.size
                 bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
@@ -183,6 +188,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _places(made: Path, scratch: Path, clip: Clip, suffix: str) -> tuple[Path, Path]:
     return made / clip.split / f"{clip.name}{suffix}", scratch / "counts" / clip.split / f"{clip.name}.json"
+
+
+def _note_of_part(scratch: Path, part: Path) -> Path:
+    return scratch / "counts of parts" / part.relative_to(scratch / "parts").with_suffix(".json")
 
 
 def _task(

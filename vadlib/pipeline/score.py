@@ -23,6 +23,7 @@ from vadlib.pipeline.mapping import Span, Split, fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import calibrated_scorer
 from vadlib.pipeline.sets import open_shard
+from vadlib.scoring.evidence.dwell import dwell_of_clip
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.scorer import Scorer, Values, score_clip, value_names
 from vadlib.settings import ComputeSettings, DatasetSettings
@@ -31,10 +32,10 @@ FLOORS = {
     "box": "magnitude",
     "cube": "cube_flow",
     "cube along its track": "cube_flow_track",
-    "trunk along its track": "speed_track",
+    "trunk along its track": "trunk_flow_track",
 }
 """What reaches a score with nothing learned: a frame's largest of these columns of the cubes. The mean length of the
-flow in the box, in the whole cube, its mean along the track; and that of the evidence `speed`."""
+flow in the box, in the whole cube, its mean along the track; and that of where a trunk is."""
 
 
 def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
@@ -158,6 +159,8 @@ def _write_scores(
     raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     settings = scorer.settings
     frame, found = raw.read("frame"), raw.read("boxes")
+    dwell = dwell_of_clip(frame, found)  # of the whole clip too, as `measure_clip` has it
+    measured = {eta: {**values, "dwell": dwell} if values else {} for eta, values in measured.items()}
     boxes = pd.DataFrame(found, columns=BOX)
     boxes.insert(0, "frame", frame)
     boxes["magnitude"] = flow.read("magnitude")
@@ -169,7 +172,7 @@ def _write_scores(
         best, paper = settings.best, settings.paper
         along_best = {"best": scorer.scores(best, values, eta)}
         along_best |= {f"{name}_part": part for name, part in scorer.best_parts(values, eta).items()}
-        along_best |= {f"{name}_track": values[name] for name in ("cube_flow", "speed")}
+        along_best |= {f"{name}_track": values[name] for name in ("cube_flow", "trunk_flow")}
         of_best = score_clip(best, frame, found, along_best, clip.frames)
         of_paper = score_clip(paper, frame, found, {"paper": scorer.scores(paper, values, eta)}, clip.frames)
         parts.append(boxes.assign(eta=eta, track=of_best.tracks, **values, **of_paper.columns, **of_best.columns))
