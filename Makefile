@@ -5,11 +5,15 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # No telemetry, no downloads at run time beyond what a command says.
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test lint format clean
+.PHONY: repro repository test lint format clean
 
-repro: $(VENV)/installed
+repro: repository $(VENV)/installed
 	dvc repro
 	dvc metrics show
+
+# DVC wants a git repository, and says so only once all is installed.
+repository:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: no git repository here (or no git), which DVC needs; in a folder unpacked from a ZIP, make one: git init" >&2; exit 1; }
 
 test: $(VENV)/installed
 	python -m pytest

@@ -38,15 +38,15 @@ def variants(settings: DatasetSettings) -> dict[str, ScoreSettings]:
     found["calibration: log_z"] = best.model_copy(update={"calibration": "log_z"})
     found["calibration: z"] = best.model_copy(update={"calibration": "z"})
     found["error: norm"] = best.model_copy(update={"error": "norm"})
-    found["no tracks"] = best.model_copy(update={"track_before": 0})
-    found["tracks of 8 frames"] = best.model_copy(update={"track_before": 8})
-    found["tracks of 32 frames"] = best.model_copy(update={"track_before": 32})
-    found["tracks both ways"] = best.model_copy(update={"track_after": best.track_before})
+    found["no tracks"] = best.model_copy(update={"track_half_life": 0})
+    for half_life in (2, 4, 8, 16):
+        found[f"half-life {half_life}"] = best.model_copy(update={"track_half_life": half_life})
+    found["tracks both ways"] = best.model_copy(update={"track_after": 8})
     found["mean of the two highest"] = best.model_copy(update={"top": 2})
     found["paper"] = paper
     for name in paper.evidence:
         found[f"paper, {name} alone"] = paper.model_copy(update={"evidence": (name,)})
-    found["paper, tracks"] = paper.model_copy(update={"track_before": best.track_before})
+    found["paper, tracks"] = paper.model_copy(update={"track_half_life": best.track_half_life})
     found["paper, error: median"] = paper.model_copy(update={"error": "median"})
     found["paper, calibration: log_z"] = paper.model_copy(update={"calibration": "log_z"})
     found["paper, calibration: tail"] = paper.model_copy(update={"calibration": "tail"})

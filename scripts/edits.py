@@ -6,6 +6,7 @@ Nothing is computed: in the copy every output is an empty file, and DVC is told 
 says what an edit reaches at once; stages behind those run too where what these leave differs.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -79,6 +80,7 @@ def reached(folder: Path) -> list[str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copied(folder)

@@ -1,15 +1,19 @@
 """What every command line shares: one line for an error, one line of counts, tracebacks only with --debug."""
 
 import errno
+import os
 import re
+import shutil
 import subprocess
 import sys
+from functools import partial
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
 from vadlib.cli.commands import BranchName, DatasetName, friendly, one_line
 from vadlib.errors import VadError
 
@@ -129,3 +133,22 @@ def test_help_is_the_functions_own_and_names_debug():
 def test_any_error_is_one_line(error, line):
     assert one_line(error).startswith(line)
     assert "\n" not in one_line(error)
+
+
+@pytest.mark.skipif(shutil.which("make") is None or shutil.which("git") is None, reason="needs make and git")
+def test_a_project_without_git_is_told_so_before_anything_is_installed(tmp_path):
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    # Where it would go on it fails at once: `false` stands for Python.
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    make = partial(
+        subprocess.run, ["make", "repro", "PYTHON=false"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    done = make()
+    assert done.returncode != 0
+    assert "git init" in done.stderr.splitlines()[0]
+    assert done.stdout == ""
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, env=environment, check=True)
+    done = make()
+    assert "git" not in done.stderr
+    assert "false" in done.stdout

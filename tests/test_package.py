@@ -28,6 +28,7 @@ from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.model_folder import for_new_footage, read_package
 from vadlib.scoring.scorer import score_clip
 from vadlib.scoring.thresholds import set_threshold
+from vadlib.scoring.tracks import horizon_of
 from vadlib.settings import BRANCHES, YoloSettings
 
 USED = settings(source={"layout": "videos"}, false_alarms=0.05)
@@ -82,16 +83,16 @@ def test_the_threshold_is_set_on_normal_footage_scored_as_test_footage_is(projec
         scores = []
         for clip in clips:
             raw, flow = open_shard(PLACES, clip, "raw"), open_shard(PLACES, clip, "flow")
-            values = scorer.measure_all(CubeSet([(raw, flow)]), [0.002], 32, seen=True)[0.002]
-            frame = raw.read("frame")
+            frame, boxes = raw.read("frame"), raw.read("boxes")
+            values = scorer.measure_clip(CubeSet([(raw, flow)]), frame, boxes, [0.002], 32, seen=True)[0.002]
             columns = {"": scorer.scores(how, values, 0.002)}
-            along = score_clip(how, frame, raw.read("boxes"), columns, clip.frames).columns[""]
+            along = score_clip(how, frame, boxes, columns, clip.frames).columns[""]
             scores.append(frame_scores(frame, along, clip.frames)[0])
-        expected = set_threshold(scores, 0.05, [clip.fps for clip in clips], how.track_before + 1)
+        expected = set_threshold(scores, 0.05, [clip.fps for clip in clips], horizon_of(how))
         # Pieces of clips were scored, in other batches, and tracks begin anew in each.
         found = calibration.thresholds[name]
         assert (found.promised, found.wanted) == (0.05, expected.wanted)
-        if not how.track_before:
+        if not how.track_half_life:
             assert found.value == pytest.approx(expected.value, rel=1e-3)
             assert found.median == pytest.approx(expected.median, rel=1e-3)
 
@@ -141,7 +142,7 @@ DAMAGE = {
     ),
     "another eta": (
         lambda f: (f / "settings.json").write_text(settings(eta=0.01).model_dump_json()),
-        "calibration.json: does not say what is normal of flow at eta 0.01",
+        "calibration.json: does not say what is normal of dwell at eta 0.01",
     ),
     "the other branch's network": (
         lambda f: shutil.copy(f / "raw.safetensors", f / "flow.safetensors"),
@@ -170,7 +171,7 @@ def test_a_damaged_or_incomplete_folder_is_one_line(copied, damage):
 
 
 EVIDENCE = {
-    "nothing": ({}, "looks.features: no rows of 1280 numbers"),
+    "nothing": ({}, "speed.seen: no rows of 2 numbers"),
     "no places": ({"place.places": None}, "place.places: no rows of 4 numbers"),
     "other features": ({"looks.features": np.ones((3, 7), np.float32)}, "looks.features: no rows of 1280 numbers"),
     "integers": ({"place.places": np.ones((3, 4), np.int32)}, "place.places: no rows of 4 numbers"),

@@ -135,16 +135,17 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
     assert list(boxes) == ["clip", "split", "frame", *BOX, "score", "cls", "source"]
     assert len(boxes) == 5 * layouts.FRAMES + ANOMALOUS
     cubes = pd.read_parquet(work / "scores/eta_0.002/cubes.parquet")
-    measured = ["raw", "raw_median", "flow", "flow_median", "speed", "looks", "place", "cube_flow"]
-    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "looks", "place")]
-    along = ["paper", "best", *parts, "cube_flow_track", "speed_track"]
+    errors = ["raw", "raw_median", "flow", "flow_median"]
+    measured = [*errors, "speed", "looks", "place", "dwell", "cube_flow", "trunk_flow"]
+    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "looks", "place", "dwell")]
+    along = ["paper", "best", *parts, "cube_flow_track", "trunk_flow_track"]
     assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "track", *measured, *along]
     assert cubes.notna().all(axis=None)
     testing = boxes[boxes["split"] == "testing"].reset_index(drop=True)
     pd.testing.assert_frame_equal(cubes[["clip", "frame", *BOX]], testing[["clip", "frame", *BOX]])
     frames = pd.read_parquet(work / "scores/eta_0.002/frames.parquet")
     floors = {"box": "magnitude", "cube": "cube_flow", "cube along its track": "cube_flow_track"}
-    floors["trunk along its track"] = "speed_track"
+    floors["trunk along its track"] = "trunk_flow_track"
     assert list(frames) == ["clip", "frame", "boxes", "best", "paper", *(f"floor {name}" for name in floors), *parts]
     expected = [(key.split("/")[1], t) for key in truth.frames if "testing" in key for t in range(layouts.FRAMES)]
     assert list(zip(frames["clip"], frames["frame"], strict=True)) == expected
@@ -334,7 +335,7 @@ def test_evaluate_wants_every_eta_scored(copied):
 
 
 def test_score_wants_every_eta_calibrated(copied):
-    line = r"calibration.json: does not say what is normal of flow at eta 0.5; make it with `dvc repro calibrate@mini`"
+    line = r"calibration.json: does not say what is normal of dwell at eta 0.5; make it with `dvc repro calibrate@mini`"
     with pytest.raises(VadError, match=line):
         run_stages(settings(eta=0.5), ["score"])
 
@@ -362,7 +363,7 @@ def test_one_branch_alone_scores_by_it_alone(copied):
 
 def test_the_comparison_of_architectures_scores_as_the_paper_does(copied):
     """Of the pipeline's own architecture it says what `evaluate` does, whatever params.yaml makes of `paper`."""
-    other = settings(paper={"evidence": ["raw", "flow"], "calibration": "tail", "track_before": 3})
+    other = settings(paper={"evidence": ["raw", "flow"], "calibration": "tail", "track_half_life": 3})
     for used in (settings(), other):
         compare.compare_kind(Places.of("mini"), "state", used, COMPUTE)
         table = pd.read_csv("metrics/mini/comparison/state.csv")

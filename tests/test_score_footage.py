@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from tests import layouts, videos
 from tests.conftest import ROOT
 from tests.projects import COMPUTE, make_packaged, until
+from vadlib.boxes.detect import BOUNDED
 from vadlib.cli.main import app
 from vadlib.clips import read_footage
 from vadlib.errors import FootageError, Losses, VadError
@@ -281,6 +283,27 @@ def test_what_was_left_out_and_how_times_were_made_stands_in_the_report(model, t
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "1 frame (0.04 s) left out: clip a: frame 40" in page
     assert "the times of all frames were made from the frame rate (25 frames/s)" in page
+
+
+def test_the_bound_of_motion_boxes_is_told_of_a_clip(project, tmp_path):
+    package = read_package(project / "models/mini")
+    scorer = make_scorer(package, COMPUTE)
+    settings = scorer.scorer.settings
+    motion = settings.detector.motion.model_copy(update={"most": 1, "kernel": 1, "threshold": 18})
+    detector = settings.detector.model_copy(update={"motion": motion})
+    scorer = replace(
+        scorer, scorer=replace(scorer.scorer, settings=settings.model_copy(update={"detector": detector}))
+    )  # fmt: skip
+    blinking = np.zeros((6, 48, 64, 3), np.uint8)
+    blinking[::2, 8:20, 8:20] = blinking[::2, 24:40, 40:60] = 255
+    footage = Footage("blinking", videos.write(tmp_path / "blinking.avi", "ffv1", frames=list(blinking)))
+    told = Losses()
+    counts = score_footage(footage, scorer, package.threshold, tmp_path / "found", losses=told)
+    assert counts[BOUNDED] == 6
+    assert [line for line in told.notes if "6 of 6 frames had more than 1 motion boxes" in line]
+    assert told.error == ""
+    assert "6 of 6 frames had more than 1 motion boxes" in (tmp_path / "found/report.html").read_text("utf-8")
+    assert set(pd.read_csv(tmp_path / "found/frames.csv")["boxes"]) == {1}
 
 
 def test_one_bad_clip_does_not_end_the_others(project, tmp_path):

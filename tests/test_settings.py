@@ -202,7 +202,10 @@ def test_networks_are_those_that_either_way_to_score_needs(best, paper, branches
         ({"best": {"evidence": []}}, "dataset.mine.best: `evidence` needs one kind or more"),
         ({"best": {"evidence": ["raw", "raw"]}}, "dataset.mine.best: `evidence` needs one kind or more, none twice"),
         ({"best": {"evidence": ["colour"]}}, "dataset.mine.best.evidence.0: input should be 'raw', 'flow', 'speed',"),
-        ({"best": {"track_before": -1}}, "dataset.mine.best.track_before: input should be greater than or equal to 0"),
+        (
+            {"best": {"track_half_life": -1}},
+            "dataset.mine.best.track_half_life: input should be greater than or equal",
+        ),
         ({"best": {"calibration": "p"}}, "dataset.mine.best.calibration: input should be 'z', 'log_z' or 'tail'"),
         (
             {"best": {"evidence": ["speed"]}, "paper": {"evidence": ["place"]}},

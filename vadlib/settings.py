@@ -28,7 +28,7 @@ from vadlib.errors import VadError
 
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
-EvidenceName = Literal["raw", "flow", "speed", "looks", "place"]
+EvidenceName = Literal["raw", "flow", "speed", "looks", "place", "dwell"]
 SPLITS = ("training", "testing")
 
 
@@ -119,6 +119,9 @@ class MotionBoxSettings(Settings):
     min_area: int = setting(100, "least area of a motion box", unit="px²", source="VEC", ge=1)
     grow: int = setting(
         2, "what a motion box, and a box blanked out before it, grows by on every side", unit="px", source="VEC", ge=0
+    )
+    most: int = setting(
+        30, "most motion boxes of a frame: of more, as noise or a camera that moves makes them, the largest", ge=1
     )
 
 
@@ -321,8 +324,8 @@ class ScoreSettings(Settings):
     """One way from what is measured of each cube to the score of its frame. The defaults are those of `best`."""
 
     evidence: Annotated[tuple[EvidenceName, ...], BeforeValidator(_tuple)] = setting(
-        ("raw", "flow", "speed", "looks"),
-        "what is added up: the networks' errors `raw` and `flow`, `speed`, `looks`, `place`",
+        ("raw", "flow", "speed", "looks", "dwell"),
+        "what is added up: the networks' errors `raw` and `flow`, `speed`, `looks`, `place`, `dwell`",
     )
     error: Literal["norm", "median"] = setting(
         "median",
@@ -336,10 +339,16 @@ class ScoreSettings(Settings):
     )
     w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
     w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
-    track_before: int = setting(
-        8, "an object's score is the mean along its track over so many frames before", unit="frames", ge=0, le=1000
+    track_half_life: float = setting(
+        3.0,
+        "an object's score is a mean along its track, a frame weighs half as much so many frames away; 0: none",
+        unit="frames",
+        ge=0,
+        le=1000,
     )
-    track_after: int = setting(0, "and after: a live score then comes so much later", unit="frames", ge=0, le=1000)
+    track_after: int = setting(
+        0, "so many frames after it count too: a live score then comes so much later", unit="frames", ge=0, le=1000
+    )
     top: int = setting(1, "a frame's score is the mean of its so many highest objects", source="paper eq. (3)", ge=1)
 
     @model_validator(mode="after")
@@ -354,7 +363,7 @@ class ScoreSettings(Settings):
         return {name: {"raw": self.w_raw, "flow": self.w_flow}.get(name, 1.0) for name in self.evidence}
 
 
-PAPER = ScoreSettings(evidence=("raw", "flow"), error="norm", calibration="z", track_before=0)
+PAPER = ScoreSettings(evidence=("raw", "flow"), error="norm", calibration="z", track_half_life=0)
 """III-E: a weighted sum of standardised errors, the maximum over a frame's cubes."""
 Configuration = Literal["best", "paper"]
 CONFIGURATIONS: tuple[Configuration, ...] = ("best", "paper")

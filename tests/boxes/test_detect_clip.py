@@ -1,11 +1,12 @@
 """The boxes of a whole clip: windows, batches, both sources, the table."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.detect import BOUNDED, detect_clip
 from vadlib.boxes.kinds.registry import make_detector
 from vadlib.boxes.table import APPEARANCE, BOX_COLUMNS, Boxes, box_table
 from vadlib.manifest import Clip
@@ -50,6 +51,24 @@ def test_one_frame_clip_has_no_motion():
 
 def test_clip_without_frames_has_no_boxes():
     assert motion_of(0) == []
+
+
+def test_noise_gets_no_more_motion_boxes_than_the_bound_which_says_so():
+    rng = np.random.default_rng(0)
+    noise = [np.clip(128 + rng.normal(0, 25, (240, 320, 3)), 0, 255).astype(np.uint8) for _ in range(4)]
+    detector = make_detector(MOTION_ONLY, Path(), Path(), [CLIP])
+    unbounded = MotionDetectorSettings(motion=MotionBoxSettings(kernel=3, min_area=16, most=10_000))
+    counts: Counter[str] = Counter()
+    every = [b.xyxy for b in detect_clip(CLIP, noise, detector, unbounded, counts=counts)]
+    assert [len(xyxy) > 100 for xyxy in every] == [False, True, True, False]  # with a neighbour on either side
+    assert not counts
+    bounded = MotionDetectorSettings(motion=MotionBoxSettings(kernel=3, min_area=16))
+    found = [b.xyxy for b in detect_clip(CLIP, noise, detector, bounded, counts=counts)]
+    assert [len(xyxy) for xyxy in found[1:3]] == [30, 30]
+    assert counts == {BOUNDED: 2}
+    for few, all_of_them in zip(found, every, strict=True):
+        area = np.sort((all_of_them[:, 2:] - all_of_them[:, :2]).prod(axis=1))
+        assert np.sort((few[:, 2:] - few[:, :2]).prod(axis=1)).tolist() == area[-30:].tolist()
 
 
 def test_motion_is_added_only_for_what_was_not_detected():

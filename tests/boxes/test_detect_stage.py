@@ -1,5 +1,6 @@
 """The stage detect: what it holds in memory does not grow with a clip's length."""
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -22,3 +23,25 @@ def test_boxes_written_in_parts_are_those_written_at_once(tmp_path, monkeypatch)
     pd.testing.assert_frame_equal(*tables)
     assert tables[0]["frame"].max() > 5
     assert counts[0] == counts[1]
+
+
+def test_the_bound_of_motion_boxes_says_when_it_acts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_videos(tmp_path / "data/mini", labels=False)
+    rules = {"threshold": 10, "min_area": 4}
+    free, tight = (settings(source={"layout": "videos"}, detector={"kind": "motion", "motion": rules | more})
+                   for more in ({}, {"most": 1}))  # fmt: skip
+    run_stages(free, ["prepare", "detect"])
+    assert capsys.readouterr().err == ""
+    before = pd.read_parquet("work/mini/boxes.parquet")
+    many = before.groupby(["clip", "split", "frame"]).size()
+    assert many.max() > 1  # the anomalies
+    counts = run_stages(tight, ["detect"])["detect"]
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    of = f"{(many > 1).sum()} of {counts['frames']} frames had more than 1 motion boxes"
+    assert of in told
+    after = pd.read_parquet("work/mini/boxes.parquet")
+    assert len(after) == len(many)
+    few = before[before.set_index(["clip", "split", "frame"]).index.isin(many[many == 1].index)]
+    assert np.isin(few[["frame", "x1", "y1"]].to_numpy(), after[["frame", "x1", "y1"]].to_numpy()).all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vadlib.boxes.motion import blurred_grey, motion_boxes
+from vadlib.boxes.motion import blurred_grey, largest, motion_boxes
 from vadlib.boxes.table import MOTION
 from vadlib.settings import MotionBoxSettings
 
@@ -112,3 +112,11 @@ def test_source_is_motion_and_score_one():
     assert found.source.tolist() == [MOTION]
     assert found.score.tolist() == [1]
     assert found.cls.tolist() == [-1]
+
+
+def test_of_too_many_the_largest_are_kept_in_order():
+    few = scene((5, 5, 25, 25, 90), (40, 5, 70, 25, 90), (5, 35, 25, 55, 90), (40, 35, 65, 55, 90))
+    found = motion_boxes(scene(), few, few, NONE, SHARP)
+    assert largest(found, 4) is found
+    assert largest(found, 2).xyxy.tolist() == [[38, 3, 72, 27], [38, 33, 67, 57]]
+    assert largest(found, 3).xyxy.tolist() == [[3, 3, 27, 27], [38, 3, 72, 27], [38, 33, 67, 57]]  # of equal, the first

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from vadlib.scoring.calibration import (
     LEVELS,
-    MOST_UNUSUAL,
+    MOST,
     Normal,
     Statistics,
     fit_normal,
     fit_statistics,
     rarity,
     standardised,
+    strangeness,
     surprise,
 )
 from vadlib.settings import PAPER, ScoreSettings
@@ -112,10 +113,32 @@ def test_the_larger_is_never_the_less_unusual(normal, others):
     assert (np.diff(found) >= -1e-9).all()
 
 
-def test_one_in_how_many_has_an_end():
+def test_nothing_is_strange_of_which_there_is_one_in_e():
+    usual, strange = strangeness("raw", of_logs(0.5, 1.1), UNIFORM)
+    assert usual == 0  # one in two
+    assert strange == pytest.approx(math.log(10))  # a tenth of a tenth of e: log 10 + 1 - 1
+
+
+def test_what_an_evidence_adds_may_have_an_end():
+    found = strangeness("dwell", of_logs(1.0, 30.0), UNIFORM)
+    assert found.tolist() == [pytest.approx(math.log(10) - 0.5), MOST["dwell"]]
+    assert strangeness("raw", of_logs(30.0), UNIFORM)[0] > 100
+
+
+def test_equal_values_calibrate_where_a_least_spread_is_given():
+    """So that footage in which nobody stands still says what waiting is long."""
+    found = fit_normal(np.full(50, 4.0), 0.2)
+    assert (found.excess, found.log_std, found.std) == (0.2, 0.2, pytest.approx(0.8))
+    assert fit_normal(np.array([4.0, 4.0, 400.0]), 0.2).excess > 0.2
+    same, longer = surprise(np.array([4.0, 4.0 * math.exp(0.4)]), found)
+    assert (same, longer) == (0, pytest.approx(math.log(10) + 2, rel=1e-3))
+
+
+def test_one_in_how_many_is_as_strange():
     assert rarity(0) == 1
-    assert rarity(math.log(20)) == pytest.approx(20)
-    assert rarity(1e4) == MOST_UNUSUAL
+    assert rarity(math.log(20) - 1) == pytest.approx(20)
+    assert rarity(strangeness("raw", of_logs(0.75), UNIFORM)[0]) == pytest.approx(4)
+    assert math.isfinite(rarity(1e4))
 
 
 # One evidence's part of a score
@@ -144,8 +167,8 @@ def test_log_z_standardises_logarithms():
     assert part("raw", how) == pytest.approx([(math.log(14) - 2) / 0.5, (math.log(9) - 2) / 0.5])
 
 
-def test_tail_is_minus_log_p():
-    assert part("raw", ScoreSettings()) == surprise(ERRORS, NORMAL).tolist()
+def test_tail_is_minus_log_p_beyond_what_is_usual():
+    assert part("raw", ScoreSettings()) == strangeness("raw", ERRORS, NORMAL).tolist()
 
 
 @pytest.mark.parametrize("calibration", ["log_z", "tail"])

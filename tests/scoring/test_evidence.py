@@ -10,9 +10,10 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.scoring.evidence import EVIDENCE, looks
+from vadlib.scoring.evidence.dwell import REACH, Dwell, dwell_of_clip
 from vadlib.scoring.evidence.looks import Looks
 from vadlib.scoring.evidence.place import Place, places
-from vadlib.scoring.evidence.speed import Speed, mean_length
+from vadlib.scoring.evidence.speed import Speed, mean_length, trunk_speed
 from vadlib.scoring.scorer import arrays_of, make_evidence
 from vadlib.settings import BRANCHES, EvidenceName
 from vadlib.units import FLOW_STEPS
@@ -31,7 +32,7 @@ def cubes(count: int = 1, *, raw=None, flow=None, boxes=None) -> Batch:
 
 
 def test_every_evidence_that_settings_name_is_a_network_or_made():
-    assert {*BRANCHES, *EVIDENCE} == set(EvidenceName.__args__)
+    assert {*BRANCHES, *EVIDENCE, "dwell"} == set(EvidenceName.__args__)
 
 
 # Speed
@@ -41,24 +42,98 @@ def test_speed_is_the_mean_length_of_the_flow_in_px_per_frame():
     """(3, 4) px everywhere: 5."""
     flow = np.broadcast_to(np.array([3, 4], np.int16) * FLOW_STEPS, (2, 3, SIDE, SIDE, 2)).copy()
     flow[1] //= 2
-    assert Speed().measure(cubes(2, flow=flow)).tolist() == [5.0, 2.5]
+    assert trunk_speed(flow).tolist() == [5.0, 2.5]
     assert mean_length(flow).tolist() == [5.0, 2.5]
-    assert Speed().measure(cubes(1)).tolist() == [0.0]
+    assert trunk_speed(cubes(1).flow).tolist() == [0.0]
 
 
 def test_speed_is_a_trunks_and_not_that_of_legs_or_of_what_is_beside():
     flow = np.zeros((1, 3, SIDE, SIDE, 2), np.int16)
     flow[:, :, SIDE // 2 :] = 40 * FLOW_STEPS  # legs
     flow[:, :, :, : SIDE // 4] = flow[:, :, :, -SIDE // 4 :] = 40 * FLOW_STEPS  # beside
-    assert Speed().measure(cubes(flow=flow)).tolist() == [0.0]
+    assert trunk_speed(flow).tolist() == [0.0]
     flow[0, 1, : SIDE // 2, SIDE // 4 : -SIDE // 4, 0] = 6 * FLOW_STEPS  # the trunk, in one frame of three
-    assert Speed().measure(cubes(flow=flow)).tolist() == [2.0]
+    assert trunk_speed(flow).tolist() == [2.0]
 
 
 def test_speed_that_turns_round_does_not_cancel_out():
     flow = np.zeros((1, 3, SIDE, SIDE, 2), np.int16)
     flow[0, 0, ..., 0], flow[0, 1, ..., 0], flow[0, 2, ..., 1] = 3 * FLOW_STEPS, -3 * FLOW_STEPS, 3 * FLOW_STEPS
-    assert Speed().measure(cubes(flow=flow)).tolist() == [3.0]
+    assert trunk_speed(flow).tolist() == [3.0]
+
+
+def moving(*speeds: float) -> np.ndarray:
+    """Flow of cubes that move by so many px per frame to the right."""
+    flow = np.zeros((len(speeds), 3, SIDE, SIDE, 2), np.int16)
+    flow[..., 0] = (np.array(speeds) * FLOW_STEPS)[:, None, None, None]
+    return flow
+
+
+def test_a_speed_is_by_what_is_fast_in_rows_nearby():
+    """Far away, in row 20, all walk at 1, in row 100 at 4: the same 4 px per frame are fast there and usual here."""
+    speed = Speed(None)
+    speeds, boxes = [1.0] * 50 + [4.0] * 50, [standing(0, 20, 10)] * 50 + [standing(0, 100, 50)] * 50
+    speed.fit(cubes(100, flow=moving(*speeds), boxes=boxes))
+    found = speed.measure(cubes(3, flow=moving(4, 4, 1), boxes=[standing(0, y, 20) for y in (20, 100, 0)]))
+    np.testing.assert_allclose(found, [4, 1, 1])
+
+
+def test_the_measure_of_a_speed_is_the_nine_tenths_quantile_of_the_nearest_fifth():
+    rng = np.random.default_rng(0)
+    rows, speeds = rng.permutation(100) + 50.0, rng.integers(32, 320, 100) / FLOW_STEPS
+    speed = Speed(None)
+    for part in (slice(0, 30), slice(30, 100)):  # in whatever parts it comes
+        speed.fit(cubes(len(rows[part]), flow=moving(*speeds[part]), boxes=[standing(0, y, 20) for y in rows[part]]))
+    nearest = speeds[np.argsort(np.abs(rows - 80.5))[:20]]
+    found = speed.measure(cubes(1, flow=moving(2.0), boxes=[standing(0, 80.5, 20)]))
+    np.testing.assert_allclose(found, [2 / np.quantile(nearest, 0.9)], rtol=1e-5)
+
+
+def test_where_nothing_moves_a_step_of_flow_is_the_measure():
+    speed = Speed(None)
+    speed.fit(cubes(10))
+    assert speed.measure(cubes(2, flow=moving(0, 1))).tolist() == [0, FLOW_STEPS]
+
+
+# Dwell
+
+
+def test_dwell_counts_the_frames_in_which_something_was_where_an_object_is():
+    """One that stands, one that walks on by a box's width, one that comes for a single frame."""
+    dwell = Dwell()
+    found = []
+    for t in range(5):
+        boxes = [[0, 0, 10, 20], [100 + 10 * t, 0, 110 + 10 * t, 20]] + ([[50, 0, 60, 20]] if t == 3 else [])
+        found.append(dwell.measure(t, np.array(boxes, np.float32)).tolist())
+    assert found == [[1, 1], [2, 1], [3, 1], [4, 1, 1], [5, 1]]
+
+
+def test_dwell_does_not_mind_frames_missed_nor_two_boxes_in_one():
+    dwell = Dwell()
+    stands = np.array([[0, 0, 10, 20]], np.float32)
+    dwell.measure(0, np.repeat(stands, 2, axis=0))
+    dwell.measure(1, np.empty((0, 4), np.float32))
+    dwell.measure(2, stands + 100)
+    assert dwell.measure(4, stands).tolist() == [2]
+
+
+def test_dwell_looks_back_on_so_many_frames_and_keeps_no_more():
+    dwell = Dwell()
+    for t in range(REACH + 50):
+        found = dwell.measure(t, np.array([[0, 0, 10, 20]], np.float32))
+    assert found.tolist() == [REACH + 1]
+    assert len(dwell._before) == REACH + 1
+
+
+def test_dwell_of_a_clip_is_that_of_its_frames():
+    rng = np.random.default_rng(1)
+    frame = np.sort(rng.integers(0, 40, 120))
+    corner = rng.integers(0, 3, (120, 2)) * 4
+    boxes = np.concatenate([corner, corner + 20], axis=1).astype(np.float32)
+    dwell = Dwell()
+    each = [dwell.measure(t, boxes[frame == t]) for t in range(40)]
+    np.testing.assert_array_equal(dwell_of_clip(frame, boxes), np.concatenate(each))
+    assert dwell_of_clip(frame[:0], boxes[:0]).tolist() == []
 
 
 # Place
@@ -154,7 +229,9 @@ def test_looks_are_of_the_middle_frame(known):
 def test_a_cube_is_measured_by_itself_whatever_it_is_measured_with(known):
     raw = cubes(4, raw=pictures(4, seed=5), boxes=[standing(x, 50, 20) for x in (0, 9, 30, 90)])
     place = fitted([standing(x, 50, 20) for x in (0, 10, 20)])
-    for kind in (known, place, Speed()):
+    speed = Speed(None)
+    speed.fit(cubes(3, flow=moving(1, 2, 3)))
+    for kind in (known, place, speed):
         alone = np.concatenate([kind.measure(take(raw, slice(i, i + 1))) for i in range(4)])
         np.testing.assert_allclose(kind.measure(raw), alone, rtol=1e-3)
 
@@ -166,7 +243,7 @@ def test_what_was_learned_is_kept_and_read_again():
         kind.fit(take(sample, slice(0, 3)))
         kind.fit(take(sample, slice(3, 4)))
     arrays = arrays_of(first)
-    assert set(arrays) == {"looks.features", "looks.network", "place.places"}
+    assert set(arrays) == {"looks.features", "looks.network", "place.places", "speed.seen"}
     assert (arrays["looks.features"].shape, arrays["place.places"].shape) == ((4, 1280), (4, 4))
     other = join(sample, cubes(1, raw=pictures(1, seed=9), boxes=[standing(50, 90, 5)]))
     again = make_evidence(ENGINE, arrays)

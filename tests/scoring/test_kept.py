@@ -16,7 +16,7 @@ from vadlib.settings import DatasetSettings, ScoreSettings
 
 FILE, BY = Path("calibration.json"), "`make it`"
 VALUES = np.random.default_rng(0).exponential(size=200).astype(np.float32)
-NAMES = ("raw", "raw_median", "flow", "flow_median", "speed", "looks", "place", "cube_flow")
+NAMES = ("raw", "raw_median", "flow", "flow_median", "speed", "looks", "place", "dwell", "cube_flow", "trunk_flow")
 NORMAL = {name: fit_normal(VALUES * (1 + index)) for index, name in enumerate(NAMES)}
 THRESHOLDS = {
     "best": set_threshold([VALUES], 0.01, [25.0], 17),
@@ -109,7 +109,7 @@ def test_a_calibration_of_what_is_scored_is_enough():
     check_calibrated(CALIBRATION, settings, settings.eta, FILE, BY)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "cube_flow"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("cube_flow", "trunk_flow")])
 def test_a_measurement_or_an_eta_that_was_not_calibrated_is_one_line(name):
     settings = DatasetSettings()
     without = Calibration({0.002: {n: normal for n, normal in NORMAL.items() if n != name}}, THRESHOLDS)

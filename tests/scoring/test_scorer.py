@@ -10,9 +10,9 @@ from vadlib.cubes.shards import Batch, CubeSet, Shard, ShardWriter
 from vadlib.engine.engine import Engine
 from vadlib.footage.stream import ScoredFrame
 from vadlib.models.state import State
-from vadlib.pipeline import fit_scores
+from vadlib.pipeline import fitting
 from vadlib.pipeline.fitting import fit
-from vadlib.scoring.calibration import Calibration, Statistics, fit_normal, surprise, value_of
+from vadlib.scoring.calibration import Calibration, Statistics, fit_normal, strangeness, value_of
 from vadlib.scoring.evidence.place import Place
 from vadlib.scoring.evidence.speed import Speed
 from vadlib.scoring.perturbation import perturbed_errors
@@ -65,13 +65,14 @@ def scorer() -> Scorer:
     """Both networks, untrained, and evidence that needs none."""
     torch.manual_seed(0)
     networks = {branch: ENGINE.for_scoring(State(MODEL, branch, 3)) for branch in ("raw", "flow")}
-    evidence = {"speed": Speed(), "place": Place(None)}
+    evidence = {"speed": Speed(None), "place": Place(None)}
     for kind in evidence.values():
         kind.fit(random_cubes(40, seed=1))
     made = Scorer(SETTINGS, networks, evidence, ENGINE)
     etas = [0.0, 0.1]
     measured = made.measure(random_cubes(60, seed=2), etas)
     normal = {eta: {name: fit_normal(values) for name, values in measured[eta].items()} for eta in etas}
+    normal = {eta: {**of_eta, "dwell": fit_normal(np.arange(1, 60))} for eta, of_eta in normal.items()}
     return replace(made, calibration=Calibration(normal, {}))
 
 
@@ -80,10 +81,10 @@ def test_all_is_measured_by_name_and_only_errors_depend_on_eta(scorer):
     found = scorer.measure(cubes, [0.0, 0.1])
     assert list(found) == [0.0, 0.1]
     for values in found.values():
-        assert list(values) == value_names(scorer)
+        assert list(values) == [name for name in value_names(scorer) if name != "dwell"]
         assert all(part.dtype == np.float32 and part.shape == (5,) for part in values.values())
-    for name in value_names(scorer):
-        assert (found[0.0][name].tobytes() == found[0.1][name].tobytes()) == (name in ("speed", "place", "cube_flow"))
+    for name in found[0.0]:
+        assert (found[0.0][name].tobytes() == found[0.1][name].tobytes()) == (not name.startswith(("raw", "flow")))
     errors = perturbed_errors(
         scorer.networks, ENGINE.cubes(cubes.raw), ENGINE.flows(cubes.flow), [0.1], 2, "sum", ENGINE
     )
@@ -101,6 +102,14 @@ def shard(folder, cubes: Batch) -> CubeSet:
     return CubeSet([(Shard(folder / "raw.h5", ""), Shard(folder / "flow.h5", ""))])
 
 
+def test_a_clips_cubes_are_measured_and_their_dwell_beside(scorer, tmp_path):
+    cubes = random_cubes(9)
+    cubes.boxes[4:7] = cubes.boxes[0]
+    found = scorer.measure_clip(shard(tmp_path, cubes), np.arange(9), cubes.boxes, [0.1], 4)[0.1]
+    assert set(found) == set(value_names(scorer))
+    assert found["dwell"][[0, 4, 5, 6]].tolist() == [1, 2, 3, 4]
+
+
 def test_a_set_of_cubes_is_measured_batch_by_batch_in_order(scorer, tmp_path):
     cubes = random_cubes(41)
     found = scorer.measure_all(shard(tmp_path, cubes), [0.1], 8)[0.1]
@@ -112,15 +121,15 @@ def test_a_set_of_cubes_is_measured_batch_by_batch_in_order(scorer, tmp_path):
 
 def test_every_evidence_says_how_unusual_a_cube_is_whatever_its_weight(scorer):
     """Of what words are made: -log p, also where it does not count."""
-    values = scorer.measure(random_cubes(5), [0.1])[0.1]
+    values = scorer.measure(random_cubes(5), [0.1])[0.1] | {"dwell": np.arange(5, dtype=np.float32) * 30}
     best = ScoreSettings(evidence=("raw", "speed"), w_raw=3.0)
     weighed = replace(scorer, settings=SETTINGS.model_copy(update={"best": best}))
     parts = weighed.best_parts(values, 0.1)
-    assert list(parts) == ["raw", "flow", "speed", "place"]
+    assert list(parts) == ["raw", "flow", "speed", "place", "dwell"]
     normal = scorer.calibration.normal[0.1]
     for name in parts:
         measured = f"{name}_median" if name in ("raw", "flow") else name
-        np.testing.assert_array_equal(parts[name], surprise(values[measured], normal[measured]))
+        np.testing.assert_array_equal(parts[name], strangeness(name, values[measured], normal[measured]))
     np.testing.assert_allclose(weighed.scores(best, values, 0.1), 3 * parts["raw"] + parts["speed"], rtol=1e-12)
 
 
@@ -128,7 +137,7 @@ def test_each_eta_has_its_own_normal(scorer):
     values = scorer.measure(random_cubes(5), [0.0])[0.0]
     for eta, normal in scorer.calibration.normal.items():
         found = scorer.scores(ScoreSettings(evidence=("raw",)), values, eta)
-        np.testing.assert_array_equal(found, surprise(values["raw_median"], normal["raw_median"]))
+        np.testing.assert_array_equal(found, strangeness("raw", values["raw_median"], normal["raw_median"]))
 
 
 # Fitting
@@ -146,7 +155,7 @@ class Recorded:
 
 @pytest.mark.parametrize(("count", "most", "step"), [(40, 64, 1), (40, 40, 1), (41, 20, 3), (90, 31, 3), (97, 33, 3)])
 def test_evidence_is_fitted_on_an_even_sample_and_never_on_nothing(tmp_path, monkeypatch, count, most, step):
-    monkeypatch.setattr(fit_scores, "SAMPLE", most)
+    monkeypatch.setattr(fitting, "SAMPLE", most)
     kind = Recorded()
     numbered = random_cubes(count)
     numbered.boxes[:] = np.arange(count)[:, None] + np.array([0, 0, 1, 1])
@@ -159,7 +168,7 @@ def test_evidence_is_fitted_on_an_even_sample_and_never_on_nothing(tmp_path, mon
 
 def test_a_sample_that_ends_with_a_batch_leaves_nothing_to_fit(tmp_path, monkeypatch):
     """Of 15 cubes every fourth is taken, in batches of 1: the fit on 12 is the last."""
-    monkeypatch.setattr(fit_scores, "SAMPLE", 4)
+    monkeypatch.setattr(fitting, "SAMPLE", 4)
     kind = Recorded()
     numbered = random_cubes(15)
     numbered.boxes[:] = np.arange(15)[:, None] + np.array([0, 0, 1, 1])
@@ -180,20 +189,20 @@ def test_statistics_are_of_every_cubes_unperturbed_error(scorer, tmp_path):
 # The reason of a frame
 
 
-def frame(scores: list[float], in_words: bool = True, **parts: list[float]) -> ScoredFrame:
+def frame(scores: list[float], objects: int | None = 1000, **parts: list[float]) -> ScoredFrame:
     none = np.zeros(0)
     return ScoredFrame(
         0, 0.0, none, np.zeros((len(scores), 4)), np.array(scores), np.arange(len(scores)),
-        {name: np.array(part) for name, part in parts.items()}, max(scores, default=np.nan), none, none, 0, in_words,
+        {name: np.array(part) for name, part in parts.items()}, max(scores, default=np.nan), none, none, 0, objects,
     )  # fmt: skip
 
 
 def test_a_frames_reason_is_that_of_its_highest_box():
-    """e^5 = 148."""
-    assert frame([1.0, 9.0], speed=[8.0, 5.0]).reason == "It is as fast as 1 in 150 normal objects"
-    assert frame([9.0, 1.0], speed=[1.0, 5.0]).reason == ""
+    """e^(4 + 1) = 148."""
+    assert frame([1.0, 9.0], speed=[8.0, 4.0]).reason == "It is as fast as 1 in 150 normal objects"
+    assert frame([9.0, 1.0], speed=[1.0, 4.0]).reason == ""
     assert frame([]).reason == ""
 
 
 def test_standardised_scores_are_not_put_into_words():
-    assert frame([9.0], in_words=False, speed=[9.0]).reason == ""
+    assert frame([9.0], objects=None, speed=[9.0]).reason == ""

@@ -10,11 +10,13 @@ from vadlib.scoring.thresholds import count_alarms, set_threshold
 
 @pytest.mark.parametrize("promised", [0.1, 0.01, 0.001])
 def test_the_promised_share_of_normal_frames_is_above(promised):
-    """Of 20,000 exponential scores the threshold is log(1 / promised), up to chance."""
+    """Of 20,000 exponential scores the threshold is log(1 / promised), up to chance; pieces are of one kind, and so
+    the allowance for another piece is that of chance alone."""
     scores = np.random.default_rng(0).exponential(size=20_000)
-    found = set_threshold(np.split(scores, 4), promised, [25.0] * 4, 17)
+    found = set_threshold([scores], promised, [25.0], 17)
     assert found.value == pytest.approx(math.log(1 / promised), rel=0.03)
     assert found.above == pytest.approx(promised, rel=0.25)
+    assert found.value <= set_threshold(np.split(scores, 4), promised, [25.0] * 4, 17).value < 1.07 * found.value
     fresh = np.random.default_rng(1).exponential(size=1_000_000)
     assert (fresh > found.value).mean() == pytest.approx(promised, rel=0.25)
 
@@ -25,6 +27,17 @@ def test_a_threshold_by_hand():
     assert found.value == pytest.approx(9 + math.log(10))
     assert (found.median, found.promised, found.above, found.frames) == (5.0, 0.01, 0.0, 11)
     assert found.alarms_per_hour == 0
+
+
+def test_pieces_that_differ_put_the_threshold_where_one_more_would_keep_it():
+    """Thresholds of 10, 12 and 14 of a tenth: mean 12, deviation 2; Student's t of 2 degrees at 0.8 is 1.0607."""
+    pieces = [np.concatenate([np.linspace(top - 9, top, 91), np.full(10, top)]) for top in (10.0, 12.0, 14.0)]
+    found = set_threshold(pieces, 0.1, [10.0] * 3, 1)
+    assert found.value == pytest.approx(12 + 1.0607 * 2 * math.sqrt(4 / 3), abs=1e-3)
+    alike = set_threshold([pieces[0]] * 3, 0.1, [10.0] * 3, 1)
+    assert alike.value == set_threshold([pieces[0]], 0.1, [10.0], 1).value == 10
+    # Too short to have one of its own.
+    assert set_threshold([pieces[0], pieces[2][-10:]], 0.1, [10.0] * 2, 1).value == pytest.approx(10)
 
 
 def test_a_tenth_is_the_quantile_itself():

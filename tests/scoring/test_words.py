@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from vadlib.scoring.calibration import USUAL
 from vadlib.scoring.words import WORDS, reason
 from vadlib.settings import EvidenceName
 
@@ -20,12 +21,14 @@ from vadlib.settings import EvidenceName
             "It looks as unlike all that was seen as 1 in 990 normal objects; "
             "its pixels are restored as badly as those of 1 in 40 normal objects",
         ),
-        ({"flow": 1e30}, "It moves unlike what its looks foretell, as 1 in 1,000,000,000 normal objects"),
-        ({"place": 56_789}, "It is as far from where such objects are as 1 in 57,000 normal objects"),
+        ({"flow": 1e30}, "It moves unlike what its looks foretell, as fewer than 1 in 57,000 normal objects"),
+        ({"place": 56_788}, "It is as far from where such objects are as 1 in 57,000 normal objects"),
+        ({"dwell": 20}, "Something has been there for as long as 1 in 20 normal objects"),
     ],
 )
 def test_a_reason_names_the_two_strongest_that_are_worth_saying(rarities, sentence):
-    assert reason({name: math.log(often) + 1e-9 for name, often in rarities.items()}) == sentence
+    parts = {name: max(0, math.log(often) - USUAL + 1e-9) for name, often in rarities.items()}
+    assert reason(parts, 56_789) == sentence
 
 
 def test_every_evidence_has_words():
@@ -35,7 +38,7 @@ def test_every_evidence_has_words():
 def test_reasons_fit_a_cell_of_a_csv():
     """They are written between quotation marks, as ASCII."""
     for name in WORDS:
-        found = reason({name: 1e3})
+        found = reason({name: 1e3}, 10)
         assert found.isascii()
         assert '"' not in found
         assert "\n" not in found

@@ -42,3 +42,11 @@ def motion_boxes(
     xyxy = np.stack([x, y, x + w, y + h], axis=1)[keep] + outward
     xyxy = xyxy.clip(0, [width, height, width, height])
     return Boxes.of(xyxy[np.lexsort(xyxy.T[[3, 2, 0, 1]])], MOTION)
+
+
+def largest(boxes: Boxes, most: int) -> Boxes:
+    """At most so many of some boxes, in their order: those of the largest areas, of equal ones the first."""
+    if len(boxes) <= most:
+        return boxes
+    sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
+    return boxes.take(np.sort(np.argsort(-sides.prod(axis=1), kind="stable")[:most]))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.csv import ConvertOptions, open_csv
 
+from vadlib.boxes.detect import BOUNDED, how_bounded
 from vadlib.clips import has_images, read_footage
 from vadlib.errors import FootageError, Losses, VadError, printable
 from vadlib.footage.annotate import AnnotatedVideo
@@ -93,7 +94,8 @@ def score_footage(
     try:
         place = str(footage.source) if isinstance(footage.source, Path) else "images"
         clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
-        images = _one_by_one(clip, score_frames(scorer, clip, read_footage(footage.source, footage.name, fps, told)))
+        read = read_footage(footage.source, footage.name, fps, told)
+        images = _one_by_one(clip, score_frames(scorer, clip, read, found.counts))
         with ExitStack() as stack:
             frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
             segments = stack.enter_context(_Segments(output / "segments.csv"))
@@ -115,6 +117,9 @@ def score_footage(
         rest = max(0, clip.frames - found.counts["frames"])
         told.lose("rest", str(error), "leave it out", rest, rest * found.step)
     finally:
+        if frames_bounded := found.counts[BOUNDED]:
+            how = how_bounded(frames_bounded, found.counts["frames"], scorer.scorer.settings.detector)
+            told.notes.append(f"clip {footage.name}: {how}")
         if found.counts["frames"]:
             title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
             notes = [printable(line) for line in (*told.lines, *told.notes)]

@@ -4,7 +4,7 @@ The pass calls the functions that the stages call, one after the other on a fram
 is held in memory is bounded by how far they look ahead, whatever the length of the footage.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
 from vadlib.manifest import Clip
+from vadlib.scoring.evidence.dwell import Dwell
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.model_folder import Package, for_new_footage
 from vadlib.scoring.scorer import Scorer
@@ -80,7 +81,7 @@ class ScoredFrame:
     raw: np.ndarray  # uint8 (M, L, patch, patch, 3), the cubes
     flow: np.ndarray  # int16 (M, L, patch, patch, 2), their flow in 1/32 px per frame
     centre: int  # which of the L patches shows this frame
-    in_words: bool  # whether parts are -log p, so that words can be made of them
+    objects: int | None  # normal ones that words compare with; None where no words can be made of the parts
     classes: np.ndarray | None = None  # int16 (M,), the detector's class of each box, -1 unknown
 
     @property
@@ -91,9 +92,9 @@ class ScoredFrame:
     @property
     def reason(self) -> str:
         """What is strange about that box, in words; empty where nothing is."""
-        if self.top is None or not self.in_words:
+        if self.top is None or self.objects is None:
             return ""
-        return reason({name: float(part[self.top]) for name, part in self.parts.items()})
+        return reason({name: float(part[self.top]) for name, part in self.parts.items()}, self.objects)
 
 
 def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
@@ -113,31 +114,36 @@ def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = 
 
 
 def score_frames(
-    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]], pace: Pace = RECORDED
+    scorer: FootageScorer,
+    clip: Clip,
+    frames: Iterable[tuple[float, np.ndarray]],
+    counts: Counter[str] | None = None,
+    pace: Pace = RECORDED,
 ) -> Iterator[ScoredFrame]:
     """Score the frames of one clip, (seconds, (H, W, 3) uint8 RGB), each taken once, and yield them in order.
 
     A frame comes out once all its cubes have been scored, in batches of `scorer.batch`: the very batches of the stage
     `score`, but where frames would have to wait too long; and once the frames that its average looks ahead to have. Of
-    `clip` the name and path serve in errors. Raises what `frames` raises, and VadError where a frame cannot be worked
-    on.
+    `clip` the name and path serve in errors; `counts` is told what `detect_clip` tells. Raises what `frames` raises,
+    and VadError where a frame cannot be worked on.
     """
     how = scorer.how
+    objects = scorer.scorer.calibration.objects(scorer.scorer.settings.eta[0]) if how.calibration == "tail" else None
     waiting: deque[tuple[_Frame, dict[EvidenceName, np.ndarray]]] = deque()
 
     def scored() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for frame, scores, parts in _cubes_scored(scorer, clip, frames, pace):
+        for frame, scores, parts in _cubes_scored(scorer, clip, frames, counts, pace):
             waiting.append((frame, parts))
             yield frame.cubes.frame, frame.cubes.boxes, np.stack([scores, *parts.values()], axis=1)
 
-    for averaged in average_along_tracks(scored(), how.track_before, how.track_after):
+    for averaged in average_along_tracks(scored(), how.track_half_life, how.track_after):
         frame, parts = waiting.popleft()
         columns = averaged.scores.T if len(averaged.tracks) else np.empty((1 + len(parts), 0))
         place = np.zeros(len(columns[0]), int)
         yield ScoredFrame(
             frame.cubes.frame, frame.time, frame.image, frame.cubes.boxes, columns[0], averaged.tracks,
             dict(zip(parts, columns[1:], strict=True)), float(frame_scores(place, columns[0], 1, how.top)[0][0]),
-            frame.cubes.cubes, frame.flow, frame.cubes.centre, how.calibration == "tail", frame.classes,
+            frame.cubes.cubes, frame.flow, frame.cubes.centre, objects, frame.classes,
         )  # fmt: skip
 
 
@@ -153,14 +159,18 @@ class _Frame:
 
 
 def _cubes_scored(
-    scorer: FootageScorer, clip: Clip, frames: Iterable[tuple[float, np.ndarray]], pace: Pace
+    scorer: FootageScorer,
+    clip: Clip,
+    frames: Iterable[tuple[float, np.ndarray]],
+    counts: Counter[str] | None,
+    pace: Pace,
 ) -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:
     """Each frame with the scores of its cubes, and their parts, before tracks."""
     settings, how = scorer.scorer.settings, scorer.how
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    found, *others = copies_of(_boxes(scorer, clip, for_boxes, pace), 3)
+    found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
     raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
@@ -168,6 +178,7 @@ def _cubes_scored(
 
     waiting: deque[_Frame] = deque()
     unscored: list[Batch] = []
+    dwell, dwelt = Dwell(), np.empty(0, np.float32)  # of the cubes that are unscored
     done: list[np.ndarray] = []  # columns: score and parts, of the first cubes of the frames that wait
     names = [name for name, weight in how.weights.items() if weight]
 
@@ -176,7 +187,9 @@ def _cubes_scored(
         for other in unscored[1:]:
             batch = join(batch, other)
         unscored[:] = [take(batch, slice(count, None))]
-        values = scorer.scorer.measure(take(batch, slice(count)), [eta])[eta]
+        nonlocal dwelt
+        values = scorer.scorer.measure(take(batch, slice(count)), [eta])[eta] | {"dwell": dwelt[:count]}
+        dwelt = dwelt[count:]
         parts = scorer.scorer.best_parts(values, eta)
         done.append(np.stack([scorer.scorer.scores(how, values, eta), *(parts[name] for name in names)], axis=1))
 
@@ -192,6 +205,7 @@ def _cubes_scored(
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
         waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
+        dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes)])
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
             score(scorer.batch)
         if len(waiting) >= min(pace.held, 1 + HELD_BYTES // image.nbytes) and cubes:
@@ -202,7 +216,9 @@ def _cubes_scored(
     yield from ready()
 
 
-def _boxes(scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], pace: Pace) -> Iterator[Boxes]:
+def _boxes(
+    scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], counts: Counter[str] | None, pace: Pace
+) -> Iterator[Boxes]:
     """The boxes of each frame; none of those that are not wanted, which the detector does not see."""
     wanted: deque[bool] = deque()
 
@@ -213,7 +229,7 @@ def _boxes(scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], pace
         found = iter(scorer.detector(clip, first, seen) if seen else ())
         return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
-    for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected):
+    for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
         yield boxes if wanted.popleft() else boxes.take(slice(0))
 
 

@@ -15,11 +15,12 @@ from vadlib.io.progress import progress
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import fitted_scorer
 from vadlib.pipeline.sets import footage_pieces, piece_cubes
-from vadlib.scoring.calibration import Calibration, fit_normal
+from vadlib.scoring.calibration import LEAST, Calibration, fit_normal
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.kept import calibration_json
 from vadlib.scoring.scorer import Scorer, Values, score_clip
 from vadlib.scoring.thresholds import Threshold, set_threshold
+from vadlib.scoring.tracks import horizon_of
 from vadlib.settings import CONFIGURATIONS, ComputeSettings, Configuration, DatasetSettings
 
 MOST_FRAMES = 4000
@@ -38,7 +39,9 @@ def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSetting
     with progress(len(pieces), "calibrate", "piece") as bar:
         for piece in pieces:
             cubes, frame, of_frame = piece_cubes(places, piece)
-            measured.append(scorer.measure_all(cubes, settings.eta, compute.score_batch, seen=not piece.held_out))
+            measured.append(
+                scorer.measure_clip(cubes, frame, of_frame, settings.eta, compute.score_batch, seen=not piece.held_out)
+            )
             boxes.append((frame - piece.first, of_frame))
             bar.update()
     normal = {}
@@ -46,7 +49,10 @@ def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSetting
         names = sorted({name for of_piece in measured for name in of_piece[eta]})
         try:
             normal[eta] = {
-                name: fit_normal(np.concatenate([m[eta][name] for m in measured if name in m[eta]])) for name in names
+                name: fit_normal(
+                    np.concatenate([m[eta][name] for m in measured if name in m[eta]]), LEAST.get(name, 0.0)
+                )
+                for name in names
             }
         except ValueError as error:
             raise VadError(f"calibrating data set {places.name}: {error}; is the footage still?") from None
@@ -86,4 +92,4 @@ def _threshold(
         raw = scorer.scores(how, of_piece[eta], eta) if len(frame) else np.empty(0)
         scored = score_clip(how, frame, of_frame, {"": raw}, frames).columns[""]
         scores.append(frame_scores(frame, scored, frames, how.top)[0])
-    return set_threshold(scores, scorer.settings.false_alarms, rates, how.track_before + how.track_after + 1)
+    return set_threshold(scores, scorer.settings.false_alarms, rates, horizon_of(how))

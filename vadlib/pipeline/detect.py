@@ -1,5 +1,6 @@
 """Stage detect: the boxes of every frame."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vadlib.boxes.detect import detect_clip
+from vadlib.boxes.detect import BOUNDED, detect_clip, how_bounded
 from vadlib.boxes.kinds.registry import make_detector, weights_file
 from vadlib.boxes.table import DetectFrames, box_table
 from vadlib.clips import read_frames
@@ -23,12 +24,15 @@ PART = 2000  # frames whose boxes are held in memory
 
 
 def detect_boxes(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
-    """One table of the boxes of all frames, clip after clip. Its schema's metadata name the weights."""
+    """One table of the boxes of all frames, clip after clip. Its schema's metadata name the weights.
+
+    One line on standard error says in how many frames the bound of motion boxes has acted, if in any.
+    """
     manifest = places.load_manifest()
     weights = record(weights_file(settings.detector, places.weights))
     work = partial(_detect_clip, settings.detector, places, compute.device, manifest.clips)
     mark = fingerprint(__name__, settings.detector, places.prepared, places.data, weights)
-    return map_clips(
+    counts = map_clips(
         work,
         manifest.clips,
         places.boxes,
@@ -38,13 +42,16 @@ def detect_boxes(places: Places, settings: DatasetSettings, compute: ComputeSett
         label=f"detect {places.name}",
         finish=partial(_one_table, manifest.clips, weights),
     )
+    if counts[BOUNDED]:
+        print(f"warning: {how_bounded(counts[BOUNDED], counts['frames'], settings.detector)}", file=sys.stderr)
+    return counts
 
 
 def _detect_clip(
     settings: DetectorSettings, places: Places, device: str, clips: tuple[Clip, ...], clip: Clip, path: Path
 ) -> dict[str, int]:
-    found = detect_clip(clip, read_frames(clip), _detector(settings, places, device, clips), settings)
     counts = Counter(clips=1, frames=clip.frames)
+    found = detect_clip(clip, read_frames(clip), _detector(settings, places, device, clips), settings, counts=counts)
 
     def parts() -> Iterator[pd.DataFrame]:
         first = 0

@@ -95,6 +95,7 @@ def _anomalies(
 ) -> list[Anomaly]:
     """Pictures and cubes of moments, in their order. Footage is read clip by clip, up to the last of its moments."""
     networks = scoring_networks(places, settings, engine)
+    objects = load_calibration(places).objects(settings.eta[0])
     counting = [name for name, weight in settings.best.weights.items() if weight]
     found: dict[tuple[str, int], Anomaly] = {}
     for clip in clips:
@@ -123,7 +124,7 @@ def _anomalies(
             parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in counting}
             found[clip.name, frame] = Anomaly(
                 clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame],
-                reason(parts) if settings.best.calibration == "tail" else "",
+                reason(parts, objects) if settings.best.calibration == "tail" else "",
             )  # fmt: skip
     return [found[moment.clip, moment.frame] for moment in moments]
 

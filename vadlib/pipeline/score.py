@@ -28,10 +28,10 @@ FLOORS = {
     "box": "magnitude",
     "cube": "cube_flow",
     "cube along its track": "cube_flow_track",
-    "trunk along its track": "speed_track",
+    "trunk along its track": "trunk_flow_track",
 }
 """What reaches a score with nothing learned: a frame's largest of these columns of the cubes. The mean length of the
-flow in the box, in the whole cube, its mean along the track; and that of the evidence `speed`."""
+flow in the box, in the whole cube, its mean along the track; and that of where a trunk is."""
 
 
 def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
@@ -94,8 +94,8 @@ def _tables_of_etas(
 def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Path) -> dict[str, int]:
     raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     settings = scorer.settings
-    measured = scorer.measure_all(CubeSet([(raw, flow)]), settings.eta, size)
     frame, found = raw.read("frame"), raw.read("boxes")
+    measured = scorer.measure_clip(CubeSet([(raw, flow)]), frame, found, settings.eta, size)
     boxes = pd.DataFrame(found, columns=BOX)
     boxes.insert(0, "frame", frame)
     boxes["magnitude"] = flow.read("magnitude")
@@ -107,7 +107,7 @@ def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Pat
         best, paper = settings.best, settings.paper
         along_best = {"best": scorer.scores(best, values, eta)}
         along_best |= {f"{name}_part": part for name, part in scorer.best_parts(values, eta).items()}
-        along_best |= {f"{name}_track": values[name] for name in ("cube_flow", "speed")}
+        along_best |= {f"{name}_track": values[name] for name in ("cube_flow", "trunk_flow")}
         of_best = score_clip(best, frame, found, along_best, clip.frames)
         of_paper = score_clip(paper, frame, found, {"paper": scorer.scores(paper, values, eta)}, clip.frames)
         parts.append(boxes.assign(eta=eta, track=of_best.tracks, **values, **of_paper.columns, **of_best.columns))

@@ -16,8 +16,15 @@ from vadlib.settings import BRANCHES, Branch, Configuration, EvidenceName, Score
 TAIL = 0.9
 """The quantile at which the tail begins: beyond it a few hundred measurements say too little one by one."""
 LEVELS = np.linspace(0, TAIL, 46)
-MOST_UNUSUAL = 1e9
-"""Beyond one in so many no probability is believed, whatever the tail says. Scores go on: only words stop here."""
+USUAL = 1.0
+"""-log p up to which nothing is strange: one object in e. In a sum of many kinds of evidence, what each says of
+ordinary objects is noise."""
+LEAST: Mapping[str, float] = {"dwell": 0.2}
+"""The smallest spread of logarithms that is believed of a measurement: where everybody keeps walking, all waiting is as
+short, and half a second is not yet loitering."""
+MOST: Mapping[EvidenceName, float] = {"dwell": 2.0}
+"""The most that an evidence adds to a score, beyond USUAL. Somebody stands for as long as no one did in a minute of
+normal footage: that says little, whatever a tail fitted to a few who stood makes of it."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,14 @@ def fit_statistics(errors: Iterable[np.ndarray]) -> Statistics:
     return Statistics(float(mean), math.sqrt(squares / count), count)
 
 
-def fit_normal(values: np.ndarray) -> Normal:
+def fit_normal(values: np.ndarray, least: float = 0.0) -> Normal:
     """What is normal of a measurement, from its values (N,) >= 0 on normal footage.
 
-    Raises ValueError for no values, and where all are equal.
+    `least` is the smallest spread of logarithms that is believed. Raises ValueError for no values, and where all are
+    equal and `least` is 0.
     """
     values = np.asarray(values, np.float64)
-    if not len(values) or values.min() == values.max():
+    if not len(values) or (values.min() == values.max() and not least):
         raise ValueError(f"{len(values)} values without spread: nothing to calibrate by")
     offset = float(max(np.median(values), values.mean()) / 1000)
     logs = np.log(values + offset)
@@ -80,8 +88,9 @@ def fit_normal(values: np.ndarray) -> Normal:
     # only parameter.
     excess = float(beyond.mean()) if len(beyond) else 0.0
     return Normal(
-        float(values.mean()), float(values.std()), float(logs.mean()), float(logs.std()), offset,
-        tuple(quantiles.tolist()), max(excess, 1e-3 * float(logs.std())), len(values),
+        float(values.mean()), max(float(values.std()), least * float(values.mean())),
+        float(logs.mean()), max(float(logs.std()), least), offset,
+        tuple(quantiles.tolist()), max(excess, 1e-3 * float(logs.std()), least), len(values),
     )  # fmt: skip
 
 
@@ -99,9 +108,14 @@ def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
     return np.where(logs > start, -math.log1p(-TAIL) + (logs - start) / normal.excess, within)
 
 
-def rarity(surprise: float) -> float:
-    """One in how many, of a -log p: at most MOST_UNUSUAL."""
-    return min(math.exp(min(surprise, 50.0)), MOST_UNUSUAL)
+def strangeness(name: EvidenceName, values: np.ndarray, normal: Normal) -> np.ndarray:
+    """What a measurement adds to a score: -log p beyond USUAL, and 0 below; float64 (N,)."""
+    return np.clip(surprise(values, normal) - USUAL, 0, MOST.get(name))
+
+
+def rarity(strangeness: float) -> float:
+    """One normal object in how many is as strange; 1 where it is as good as all."""
+    return math.exp(min(strangeness + USUAL, 50.0)) if strangeness > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,10 @@ class Calibration:
 
     normal: Mapping[float, Mapping[str, Normal]]
     thresholds: Mapping[Configuration, Threshold]
+
+    def objects(self, eta: float) -> int:
+        """How many objects what is normal was learned from."""
+        return next(iter(self.normal[eta].values())).cubes
 
 
 UNCALIBRATED = Calibration({}, {})
@@ -138,7 +156,7 @@ def standardised(
     if normal is None:
         raise ValueError(f"nothing says what is normal of {name}")
     if how.calibration == "tail":
-        return surprise(values, normal)
+        return strangeness(name, values, normal)
     if how.calibration == "log_z":
         return (np.log(np.maximum(values, 0) + normal.offset) - normal.log_mean) / normal.log_std
     return (values - normal.mean) / normal.std

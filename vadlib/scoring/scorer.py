@@ -13,14 +13,16 @@ from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.scoring.calibration import UNCALIBRATED, Calibration, Normal, Statistics, standardised, value_of
 from vadlib.scoring.evidence import EVIDENCE, Evidence
-from vadlib.scoring.evidence.speed import mean_length
+from vadlib.scoring.evidence.dwell import dwell_of_clip
+from vadlib.scoring.evidence.speed import mean_length, trunk_speed
 from vadlib.scoring.perturbation import perturbed_errors
 from vadlib.scoring.tracks import average_along_tracks
 from vadlib.settings import Branch, DatasetSettings, EvidenceName, ScoreSettings
 
 Values = dict[str, np.ndarray]
 """What was measured of N cubes, float32 (N,) each: `raw` and `flow` (the paper's errors), `raw_median` and
-`flow_median`, each evidence of `EVIDENCE`, and `cube_flow`, the mean length of the flow in the whole cube."""
+`flow_median`, each evidence of `EVIDENCE`, `cube_flow` and `trunk_flow`, the mean length of the flow in the whole cube
+and where a trunk is; and `dwell`, where they are a clip's in their order."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Scorer:
             settings.model.p, settings.perturbation_loss, engine,
         )  # fmt: skip
         same = {name: kind.measure(cubes, seen) for name, kind in self.evidence.items()}
-        same["cube_flow"] = mean_length(cubes.flow)
+        same |= {"cube_flow": mean_length(cubes.flow), "trunk_flow": trunk_speed(cubes.flow)}
         return {
             eta: {name: error.cpu().numpy() for name, error in of_eta.items()} | same for eta, of_eta in errors.items()
         }
@@ -62,6 +64,21 @@ class Scorer:
             done += len(batch.raw)
         return found
 
+    def measure_clip(
+        self,
+        cubes: CubeSet,
+        frame: np.ndarray,
+        boxes: np.ndarray,
+        etas: Sequence[float],
+        size: int,
+        *,
+        seen: bool = False,
+    ) -> dict[float, Values]:
+        """Of a clip's cubes, or a piece's, all that can be measured; `frame`, int (N,), rises, `boxes` are (N, 4)."""
+        dwell = dwell_of_clip(frame, boxes)
+        measured = self.measure_all(cubes, etas, size, seen=seen)
+        return {eta: {**values, "dwell": dwell} if values else {} for eta, values in measured.items()}
+
     def parts(self, how: ScoreSettings, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
         """What each evidence adds to the cubes' scores, float64 (N,), comparable and weighted."""
         return {
@@ -76,7 +93,7 @@ class Scorer:
 
     def best_parts(self, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
         """What each evidence that there is says of the cubes by the calibration of `best`, whether it counts or not."""
-        every = [*self.networks, *self.evidence]
+        every = [*self.networks, *self.evidence, "dwell"]
         how = self.settings.best.model_copy(update={"evidence": tuple(every), "w_raw": 1.0, "w_flow": 1.0})
         return self.parts(how, values, eta)
 
@@ -106,7 +123,7 @@ def score_clip(
     edges = np.searchsorted(frame, np.arange(frames + 1))
     table = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
     own = ((t, boxes[a:b], table[a:b]) for t, (a, b) in enumerate(pairwise(edges)) if b > a)
-    found = list(average_along_tracks(own, how.track_before, how.track_after))
+    found = list(average_along_tracks(own, how.track_half_life, how.track_after))
     averaged = np.concatenate([f.scores for f in found]) if found else table
     tracks = np.concatenate([f.tracks for f in found]) if found else np.empty(0, np.int64)
     return ClipScores(dict(zip(columns, averaged.T, strict=True)), tracks)
@@ -115,7 +132,7 @@ def score_clip(
 def value_names(scorer: Scorer) -> list[str]:
     """The names of the `Values` that a scorer measures, in a fixed order."""
     errors = [f"{branch}{kind}" for branch in scorer.networks for kind in ("", "_median")]
-    return [*errors, *scorer.evidence, "cube_flow"]
+    return [*errors, *scorer.evidence, "dwell", "cube_flow", "trunk_flow"]
 
 
 def make_evidence(

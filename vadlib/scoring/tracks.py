@@ -1,18 +1,25 @@
 """Objects followed from frame to frame, and scores averaged along their tracks.
 
-One frame's score of an object is noisy: legs swing, a box is cut too wide. What it does over half a second is not.
+One frame's score of an object is noisy: legs swing, a box is cut too wide. What it does over half a second is not. The
+nearest frames weigh most, so that what begins or ends on a track is not late by as long as is averaged over; and every
+track begins as an ordinary one does, so that a sliver that is there for a frame is no alarm.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from vadlib.settings import ScoreSettings
+
 MIN_IOU = 0.3
 """Of an object's box with its last one: frames of a video overlap far more, two neighbours far less."""
 MEMORY = 5
 """Frames that a detector may miss an object, and it is still the same."""
+REACH = 8
+"""Half-lives that a mean looks back on: what is further away would weigh less than half a per cent."""
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -29,6 +36,7 @@ class Track:
     """One object, as far as it has been followed."""
 
     number: int  # from 0, in the order of their beginnings
+    first: int  # frame
     box: np.ndarray  # the last one, (4,)
     frame: int  # of the last box
     scores: deque[tuple[int, np.ndarray]] = field(default_factory=deque)  # frame, scores (K,); within reach of a mean
@@ -62,12 +70,17 @@ class Linker:
         tracks = []
         for box, track in zip(boxes, found, strict=True):
             if track is None:
-                track = Track(self._count, box, frame)
+                track = Track(self._count, frame, box, frame)
                 self._count += 1
                 self._alive.append(track)
             track.box, track.frame = box, frame
             tracks.append(track)
         return tracks
+
+
+def horizon_of(how: ScoreSettings) -> int:
+    """Frames whose scores say little more than one, averaged as they are: those that weigh something, in all."""
+    return math.ceil(1 + how.track_half_life / math.log(2) + how.track_after)
 
 
 @dataclass(frozen=True)
@@ -80,17 +93,22 @@ class Averaged:
 
 
 def average_along_tracks(
-    frames: Iterable[tuple[int, np.ndarray, np.ndarray]], before: int, after: int
+    frames: Iterable[tuple[int, np.ndarray, np.ndarray]], half_life: float, after: int
 ) -> Iterator[Averaged]:
-    """Average each object's scores over its track: over the `before` frames before, its own, and the `after` after.
+    """Average each object's scores along its track.
+
+    A score d frames away weighs 2^(-d / half_life). Where a track begins there is one score more, of 0, which is what
+    is usual: it fades as the others do.
 
     Args:
         frames: of one clip, in order: number, boxes float (M, 4) and scores float (M, K), each column by itself.
-        before, after: frames; `after` = 0 looks at nothing that is still to come, and yields every frame at once.
+        half_life: frames; 0: every score stays as it is.
+        after: frames that are looked ahead; 0 looks at nothing that is still to come, and yields every frame at once.
 
     Yields each frame once the `after` following it have come, or no more come.
     """
     linker = Linker()
+    after = after if half_life else 0
     waiting: deque[tuple[int, list[Track]]] = deque()
     for frame, boxes, scores in frames:
         tracks = linker.link(frame, boxes)
@@ -98,17 +116,31 @@ def average_along_tracks(
             track.scores.append((frame, score))
         waiting.append((frame, tracks))
         while waiting and waiting[0][0] + after <= frame:
-            yield _averaged(*waiting.popleft(), before, after)
+            yield _averaged(*waiting.popleft(), half_life, after)
     while waiting:
-        yield _averaged(*waiting.popleft(), before, after)
+        yield _averaged(*waiting.popleft(), half_life, after)
 
 
-def _averaged(frame: int, tracks: list[Track], before: int, after: int) -> Averaged:
+def _averaged(frame: int, tracks: list[Track], half_life: float, after: int) -> Averaged:
+    if not half_life:
+        return Averaged(frame, np.array([track.scores.pop()[1] for track in tracks]), _numbers(tracks))
     means = []
     for track in tracks:
-        while track.scores[0][0] < frame - before:
+        while track.scores[0][0] < frame - REACH * half_life:
             track.scores.popleft()
-        reached = [scores for number, scores in track.scores if number <= frame + after]
+        total, weights = np.zeros_like(track.scores[0][1]), _weight(frame - track.first, half_life)
         # One after the other: the same to the bit whatever other columns there are.
-        means.append(sum(reached[1:], start=reached[0]) / len(reached))
-    return Averaged(frame, np.array(means), np.array([track.number for track in tracks], np.int64))
+        for number, scores in track.scores:
+            if number <= frame + after:
+                weight = _weight(number - frame, half_life)
+                total, weights = total + weight * scores, weights + weight
+        means.append(total / weights)
+    return Averaged(frame, np.array(means), _numbers(tracks))
+
+
+def _numbers(tracks: list[Track]) -> np.ndarray:
+    return np.array([track.number for track in tracks], np.int64)
+
+
+def _weight(distance: int, half_life: float) -> float:
+    return 2.0 ** (-abs(distance) / half_life)

@@ -13,21 +13,24 @@ WORDS: dict[EvidenceName, str] = {
     "speed": "it is as fast as {}",
     "looks": "it looks as unlike all that was seen as {}",
     "place": "it is as far from where such objects are as {}",
+    "dwell": "something has been there for as long as {}",
 }
 WORTH_SAYING = 20
 """One in fewer is no reason."""
 
 
-def reason(parts: Mapping[EvidenceName, float]) -> str:
-    """A sentence from what each evidence says, unweighted, -log p of normal objects: the strongest first, two at most.
+def reason(parts: Mapping[EvidenceName, float], objects: int) -> str:
+    """A sentence from what each evidence says, unweighted, in `strangeness`: the strongest first, two at most.
 
-    Empty where nothing is rarer than one in WORTH_SAYING.
+    Empty where nothing is rarer than one in WORTH_SAYING. Of `objects` normal ones no share can be told that is less
+    than one of them.
     """
     found = []
     for name in sorted(parts, key=lambda name: -parts[name])[:2]:
         often = rarity(parts[name])
         if often >= WORTH_SAYING:
-            found.append(WORDS[name].format(f"1 in {_rounded(often):,} normal objects"))
+            share = f"1 in {_rounded(often):,}" if often < objects else f"fewer than 1 in {_rounded(objects):,}"
+            found.append(WORDS[name].format(f"{share} normal objects"))
     sentence = "; ".join(found)
     return sentence[:1].upper() + sentence[1:]
 

@@ -1,7 +1,8 @@
 """What can be strange about an object, measured without labels: one file each, and a line in EVIDENCE.
 
 `raw` and `flow`, the errors of the two networks, are evidence too; they are perturbed together and so are measured
-together, in `vadlib.scoring.perturbation`.
+together, in `vadlib.scoring.perturbation`. `dwell` is measured of a clip's boxes, in their order, and not of cubes: in
+`vadlib.scoring.evidence.dwell`.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ class Evidence(Protocol):
 def _speed(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.speed import Speed
 
-    return Speed()
+    return Speed(arrays)
 
 
 def _looks(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:

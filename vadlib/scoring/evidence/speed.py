@@ -1,28 +1,67 @@
-"""Speed: how fast an object moves, measured and not learned."""
+"""Speed: how fast an object moves for where it is, measured and not learned by a network."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from vadlib.cubes.shards import Batch
-from vadlib.units import to_pixels
+from vadlib.io.arrays import rows_of
+from vadlib.units import FLOW_STEPS, to_pixels
+
+NEIGHBOURS = 0.2
+"""The share of normal objects, the nearest by the row of their feet, that an object is as near to the camera as."""
+FAST = 0.9
+"""The quantile of their speeds that is the measure of a speed."""
 
 
 class Speed:
-    """The mean length of the flow in a cube, over all its frames, where a walker's trunk is.
+    """The mean length of the flow in a cube where a walker's trunk is, by what is fast for objects as near.
 
     Legs swing faster than whom they carry, and a box's corners show the ground: the upper half of a patch, its middle
-    columns, moves as the object does.
+    columns, over all its frames, moves as the object does. What is near moves more pixels than what is far; how much
+    more, normal objects whose feet are in rows nearby tell better than the height of a box, which may be cut.
     """
 
+    def __init__(self, arrays: Mapping[str, np.ndarray] | None) -> None:
+        self._parts = [] if arrays is None else [rows_of(arrays, "seen", 2)]
+        self._rows: np.ndarray | None = None  # of the known, rising
+        self._fast = np.empty(0)  # of each window of neighbours among them
+
     def fit(self, sample: Batch) -> None:
-        """Nothing is learned."""
+        seen = np.stack([sample.boxes[:, 3], trunk_speed(sample.flow)], axis=1).astype(np.float32)
+        self._parts, self._rows = [np.concatenate([*self._parts, seen])], None
 
     def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
-        """Px per frame."""
-        patch = cubes.flow.shape[2]
-        return mean_length(cubes.flow[:, :, : patch // 2, patch // 4 : patch - patch // 4])
+        """Speed as a multiple of what is fast there."""
+        rows, fast = self._known()
+        width = len(rows) - len(fast) + 1
+        feet = cubes.boxes[:, 3].astype(np.float64)
+        # The first window whose middle is not before the feet's row: of those as wide in rows, the nearest.
+        middles = (rows[: len(fast)] + rows[width - 1 :]) / 2
+        window = np.minimum(np.searchsorted(middles, feet), len(fast) - 1)
+        return (trunk_speed(cubes.flow) / fast[window]).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {}
+        return {"seen": self._parts[0]}
+
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._rows is None:
+            (seen,) = self._parts
+            seen = seen[np.argsort(seen[:, 0], kind="stable")].astype(np.float64)
+            width = max(1, round(NEIGHBOURS * len(seen)))
+            windows = np.lib.stride_tricks.sliding_window_view(seen[:, 1], width)
+            # Nothing is slower than a tenth of what is fast anywhere, or a step of stored flow: where all stands still,
+            # a breath of wind is not fast.
+            least = max(0.1 * float(np.quantile(seen[:, 1], FAST)), 1 / FLOW_STEPS)
+            self._rows, self._fast = seen[:, 0], np.maximum(np.quantile(windows, FAST, axis=1), least)
+        return self._rows, self._fast
+
+
+def trunk_speed(flow: np.ndarray) -> np.ndarray:
+    """Kept flow, int16 (B, L, patch, patch, 2), as the mean length of its upper half, middle columns: float32 (B,),
+    px per frame."""
+    patch = flow.shape[2]
+    return mean_length(flow[:, :, : patch // 2, patch // 4 : patch - patch // 4])
 
 
 def mean_length(flow: np.ndarray) -> np.ndarray:
