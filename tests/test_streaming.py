@@ -75,7 +75,7 @@ def check_scores(project: Path, scorer) -> None:
 def test_a_frame_that_waited_long_enough_is_scored_in_a_smaller_batch(project, scorer):
     video = project / "data/mini/testing/01.mp4"
     expected = streamed(scorer, video)
-    found = list(score_frames(scorer, CLIP, read_footage(video, "01", 25), Pace(held=1)))
+    found = list(score_frames(scorer, CLIP, read_footage(video, "01", 25), pace=Pace(held=1)))
     np.testing.assert_allclose([f.score for f in found], [f.score for f in expected], rtol=1e-4, atol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_a_pass_that_looks_at_every_third_frame_sees_its_cubes_and_flow_as_ever(
         return scorer.detector(clip, first, frames)
 
     found = list(
-        score_frames(replace(scorer, detector=detector), CLIP, read_footage(video, "01", 25), Pace(1, 1, wanted))
+        score_frames(replace(scorer, detector=detector), CLIP, read_footage(video, "01", 25), pace=Pace(1, 1, wanted))
     )
     assert asked == [f.number for f in found] == [f.number for f in every]
     assert given == [1] * 4
@@ -128,7 +128,7 @@ def test_live_frames_are_not_kept_waiting_longer_than_a_cube_and_its_flow_need(s
         for taken in itertools.count(1):
             yield taken / 25, np.full((64, 64, 3), taken % 2 * 255, np.uint8)
 
-    frames = itertools.islice(score_frames(scorer, CLIP, endless(), Pace(held=1, detected=1)), 60)
+    frames = itertools.islice(score_frames(scorer, CLIP, endless(), pace=Pace(held=1, detected=1)), 60)
     ahead = [taken - frame.number - 1 for frame in frames]
     assert max(ahead[5:]) <= 2 + 1  # the cube's half, and the frame that the last flow leads to
 

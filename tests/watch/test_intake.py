@@ -58,6 +58,11 @@ def test_n_rises_where_frames_wait_and_falls_slower_each_time_it_was_too_early()
         return found
 
     fill = 0.5
+    run(0.8)
+    fill = 0.0  # it was a burst
+    run(0.2)
+    assert every.n == 1
+    fill = 0.5
     run(1.2)
     assert every.n == 2
     run(60)

@@ -272,6 +272,7 @@ def watch(
 
     from vadlib.footage.stream import make_scorer
     from vadlib.io.ownership import check_apart
+    from vadlib.io.progress import tell
     from vadlib.scoring.model_folder import read_package
     from vadlib.settings import ComputeSettings
     from vadlib.watch.camera import Rolls
@@ -309,7 +310,7 @@ def watch(
         signal.signal(number, stop)
     with served(watching, host, port, token) if page else contextlib.nullcontext("") as address:
         if address:
-            watching.tell(f"page: {address}")
+            tell(f"page: {address}")
         counts = watching.run()
     if stopped == [signal.SIGINT]:
         raise KeyboardInterrupt(f"stopped; {output} holds what was seen so far, whole")

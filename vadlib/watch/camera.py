@@ -152,7 +152,7 @@ class Camera:
             return looked_at[-1]
 
         clip, tracks = Clip(self.name, "testing", self.source.shown, 0, 0, 0), 0
-        for frame in score_frames(self._scorer, clip, frames(), Pace(held=1, detected=1, wanted=wanted)):
+        for frame in score_frames(self._scorer, clip, frames(), pace=Pace(held=1, detected=1, wanted=wanted)):
             tracks = max(tracks, int(frame.tracks.max(initial=-1)) + 1)
             self._see(frame, under_way.popleft(), looked_at.popleft())
         self._tracks += tracks

@@ -10,7 +10,7 @@ from vadlib.watch.sources import Captured, Cut
 MOST_FRAMES, MOST_BYTES = 48, 1 << 26  # that wait, at most: some two seconds; of large frames fewer
 FEWEST_FRAMES = 8
 MOST_EVERY = 6  # every so manyth frame is looked at, at least: tracks bridge no more (`vadlib.scoring.tracks.MEMORY`)
-RAISE_SECONDS = 1.0  # between two steps up
+RAISE_SECONDS = 1.0  # that the queue is a third full before a step up: a connection begins with a burst
 LOWER_SECONDS = (
     10.0,
     600.0,
@@ -89,7 +89,8 @@ class Every:
         self._fill, self._clock = fill, clock
         self.n = 1
         self._since = 0  # frames since the last that was looked at
-        self._changed = self._waited = clock()  # when n last changed, and when frames last had to wait
+        # When n last changed, when frames last had to wait, and when the queue was last less than a third full.
+        self._changed = self._waited = self._roomy = clock()
         self._patience = LOWER_SECONDS[0]
         self._lowered = False
 
@@ -98,7 +99,9 @@ class Every:
         now, fill = self._clock(), self._fill()
         if fill > 0.1:
             self._waited = now
-        if fill > 1 / 3 and self.n < MOST_EVERY and now - self._changed > RAISE_SECONDS:
+        if fill <= 1 / 3:
+            self._roomy = now
+        if self.n < MOST_EVERY and now - max(self._roomy, self._changed) > RAISE_SECONDS:
             if self._lowered:  # the last step was one down, and too early
                 self._patience = min(2 * self._patience, LOWER_SECONDS[1])
             self.n, self._changed, self._lowered = self.n + 1, now, False

@@ -21,7 +21,7 @@ PAGE = Path(__file__).parent / "page"
 TYPES = {"clip.mp4": "video/mp4", "thumbnail.jpg": "image/jpeg"}
 LISTED = 100  # events at most on the page
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

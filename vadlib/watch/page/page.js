@@ -111,7 +111,8 @@ function play(row) {
   video.controls = video.muted = video.playsInline = true;
   video.src = `/events/${encodeURIComponent(row.dataset.id)}/clip.mp4`;
   row.classList.add("open");
-  row.querySelector(".play").replaceWith(video);
+  row.querySelector(".play").hidden = true; // its parts are still kept up to date
+  row.prepend(video);
   video.play().catch(() => {});
 }
 
