@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vadlib.authors import import_checkpoint, read_authors_checkpoint
 from vadlib.errors import VadError
-from vadlib.models.checkpoint import load_model, save_model
+from vadlib.models.checkpoint import load_model, load_state, save_model, save_state
 from vadlib.models.registry import build_model
 from vadlib.settings import StateSettings, model_settings
 
@@ -156,3 +156,14 @@ def test_other_files_are_refused_in_one_line_and_run_nothing(tmp_path, kind):
         import_checkpoint(path, "raw")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_damaged_state_is_told_and_the_training_begins_anew(tmp_path, capsys):
+    path = tmp_path / "state.pt"
+    save_state(path, {"step": 3, "losses": [0.5]})
+    assert load_state(path) == {"step": 3, "losses": [0.5]}
+    path.write_bytes(path.read_bytes()[:-300])
+    assert load_state(path) is None
+    told = capsys.readouterr().err
+    assert f"{path}: damaged" in told
+    assert told.count("\n") == 1

@@ -21,10 +21,11 @@ from vadlib.io.progress import progress
 from vadlib.manifest import Clip
 from vadlib.pipeline import mapping
 from vadlib.pipeline.mapping import fingerprint, map_clips, scratch_folder
-from vadlib.settings import CubeSettings, DisSettings
+from vadlib.settings import ComputeSettings, CubeSettings, DisSettings
 
 CLIPS = [Clip(name, split, "", 5, 4, 4) for split in ("training", "testing") for name in ("01", "02", "03")]
 OUT = Path("work/mini/out")
+KEYS = ComputeSettings.model_fields
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +65,9 @@ def wait_for_ever(started: Path, clip: Clip, path: Path) -> dict[str, int]:
         time.sleep(0.05)
 
 
-def run(work, mark="0" * 64, workers=1, **more):
-    return map_clips(work, CLIPS, OUT, suffix=".txt", fingerprint=mark, workers=workers, label="test", **more)
+def run(work, mark="0" * 64, workers=1, clips=CLIPS, **more):
+    compute = ComputeSettings(workers=workers, **{key: more.pop(key) for key in list(more) if key in KEYS})
+    return map_clips(work, clips, OUT, suffix=".txt", fingerprint=mark, compute=compute, label="test", **more)
 
 
 def made() -> dict[str, str]:
@@ -87,7 +89,7 @@ def test_every_clip_gets_its_artefact_and_counts_add_up(workers):
 
 
 def test_no_clips_leave_an_empty_folder():
-    assert map_clips(copy_name, [], OUT, suffix=".txt", fingerprint="0" * 64, workers=2, label="test") == {}
+    assert run(partial(copy_name, "x"), workers=2, clips=[]) == {}
     assert OUT.is_dir()
     assert made() == {}
 
@@ -368,3 +370,16 @@ def test_progress_of_an_unknown_total_is_silent_too(capsys):
     with progress(None, "x", "step") as bar:
         bar.update()
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("what", ["made/training/01.txt", "counts/training/01.json"])
+def test_unfinished_work_that_was_damaged_meanwhile_is_made_again(tmp_path, what):
+    log = tmp_path / "log"
+    with pytest.raises(VadError):
+        run(partial(fail_at, "testing/03", VadError, log))
+    (kept,) = Path(".scratch").glob(f"*/{what}")
+    kept.write_bytes(kept.read_bytes()[:-3])
+    before = log.read_text().count("\n")
+    assert run(partial(note_and_copy, log)) == {"clips": 6, "frames": 30}
+    assert [line.split()[0] for line in log.read_text().splitlines()[before:]] == ["training/01", "testing/03"]
+    assert made() == WHOLE

@@ -25,7 +25,7 @@ from tests.test_checkpoint import authors_layout
 from vadlib import footage
 from vadlib.cli.main import app
 from vadlib.errors import FootageError, VadError
-from vadlib.footage import find, stream
+from vadlib.footage import find, many
 from vadlib.footage import score as scoring
 from vadlib.footage import train as training
 from vadlib.footage.stream import ScoredFrame
@@ -33,8 +33,8 @@ from vadlib.io.files import write_json, write_text
 from vadlib.manifest import Clip, Manifest, save_manifest
 from vadlib.pipeline import package
 from vadlib.pipeline.mapping import map_clips, scratch_folder
-from vadlib.scoring import model_folder
 from vadlib.scoring.thresholds import Threshold
+from vadlib.settings import ComputeSettings
 
 LEDGER = ".vadlib"
 CLIPS = [Clip(name, "training", "", 1, 4, 4) for name in ("01", "02")]
@@ -55,7 +55,9 @@ def copy_name(clip: Clip, path: Path) -> dict[str, int]:
 
 
 def map_names(output: Path) -> None:
-    map_clips(copy_name, CLIPS, output, suffix=".txt", fingerprint="0" * 64, workers=1, label="test")
+    map_clips(
+        copy_name, CLIPS, output, suffix=".txt", fingerprint="0" * 64, compute=ComputeSettings(workers=1), label="test"
+    )
 
 
 def prepare(places, used, compute) -> None:
@@ -80,7 +82,7 @@ def train_one(places, used, compute) -> None:
 THRESHOLD = Threshold(2, 1, 0.01, 0, None, 1, 1)
 
 
-def scored(scorer, clip, frames):
+def scored(scorer, clip, frames, counts=None):
     box, image = np.array([[1, 1, 9, 9]], np.float32), np.zeros((16, 16, 3), np.uint8)
     for number in range(2):
         step()
@@ -103,8 +105,8 @@ def _quick():
         patch.setattr(package, "package_model", lambda places, output, used, compute: map_names(output))
         found = SimpleNamespace(thresholds={"best": THRESHOLD})
         patch.setattr(training, "load_calibration", lambda places: found)
-        patch.setattr(model_folder, "read_package", lambda folder: SimpleNamespace(threshold=THRESHOLD))
-        patch.setattr(stream, "make_scorer", lambda *_: None)
+        patch.setattr(many, "read_package", lambda folder: SimpleNamespace(threshold=THRESHOLD))
+        patch.setattr(many, "make_scorer", lambda *_: None)
         patch.setattr(scoring, "score_frames", scored)
         patch.setattr(find, "open_video", opened)
         patch.setattr(find, "claimed_length", lambda *_: None)

@@ -227,7 +227,7 @@ def test_a_wrong_value_is_one_line_with_its_key(tmp_path, dataset, line):
     ("top", "line"),
     [
         ({"colour": 1}, "colour: unknown key; valid here: compute, dataset, datasets"),
-        ({"compute": {"cores": 2}}, "compute.cores: unknown key; valid here: device, precision, score_batch, workers"),
+        ({"compute": {"cores": 2}}, "compute.cores: unknown key; valid here: address, device, executor, precision,"),
         ({"compute": {"workers": 0}}, "compute.workers: input should be greater than or equal to 1, not 0"),
         ({"datasets": ["yours"]}, "the file: `datasets` lists 'yours', which `dataset` does not describe"),
         ({"datasets": "mine"}, "datasets: input should be a valid tuple, not 'mine'"),

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tests import layouts, videos
 from tests.conftest import ROOT
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
+from vadlib.boxes.kinds import onnx_detector, yolo
 from vadlib.cli.main import app
 from vadlib.clips import read_frames
 from vadlib.errors import VadError
@@ -28,7 +29,7 @@ from vadlib.footage.stream import make_scorer
 from vadlib.footage.train import train_on_footage
 from vadlib.manifest import load_manifest
 from vadlib.scoring.model_folder import read_package
-from vadlib.settings import OWN_FOOTAGE, load_group
+from vadlib.settings import OWN_FOOTAGE, load_group, with_detector
 
 STREET = {
     "seed": 3,
@@ -186,6 +187,29 @@ def test_imported_boxes_and_empty_folders_are_one_line(footage, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(VadError, match="none: no footage there; expected normal footage"):
         train_on_footage(tmp_path / "none", tmp_path / "model", SMALL, COMPUTE)
+
+
+def test_without_the_detectors_file_one_line_offers_detectors_that_need_none(footage, tmp_path, monkeypatch):
+    """Before any work; an ONNX detector is not offered where it is what is missing."""
+    missing = with_detector(OWN_FOOTAGE, "onnx")
+    monkeypatch.setitem(onnx_detector.PUBLISHED, "yolox_nano.onnx", ((tmp_path / "nowhere").as_uri(), "0"))
+    with pytest.raises(
+        VadError, match=r"yolox_nano.onnx: not found.*; or take --detector motion, which needs no file$"
+    ):
+        train_on_footage(footage, tmp_path / "model", missing, COMPUTE)
+    assert not (tmp_path / "model.work/done").exists()
+    monkeypatch.setattr(yolo.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(VadError, match=r"pip install 'vadlib\[yolo\]'.*--detector motion.*, or --detector onnx, which"):
+        train_on_footage(footage, tmp_path / "other", OWN_FOOTAGE, COMPUTE)
+
+
+def test_another_kind_of_detector_keeps_the_rules_and_the_motion_boxes():
+    onnx = with_detector(OWN_FOOTAGE, "onnx").detector
+    assert (onnx.kind, onnx.rules, onnx.motion) == ("onnx", OWN_FOOTAGE.detector.rules, OWN_FOOTAGE.detector.motion)
+    moving = with_detector(OWN_FOOTAGE, "motion")
+    assert (moving.detector.kind, moving.detector.motion) == ("motion", OWN_FOOTAGE.detector.motion)
+    assert with_detector(moving, "yolo").detector.motion == OWN_FOOTAGE.detector.motion
+    assert moving.training == OWN_FOOTAGE.training
 
 
 def test_the_preset_needs_no_files_that_are_not_fetched():

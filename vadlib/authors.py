@@ -73,7 +73,11 @@ def _branch_weights(path: Path, branch: Branch) -> dict[str, dict[str, Tensor]]:
     except FileNotFoundError:
         raise VadError(f"{path}: not found") from None
     except Exception as error:  # torch.load raises what the damage at hand makes it raise
-        kind = "a zip archive of something else" if zipfile.is_zipfile(path) else "no checkpoint"
+        try:
+            packed = zipfile.is_zipfile(path)
+        except zipfile.BadZipFile:  # of a damaged end
+            packed = False
+        kind = "a zip archive of something else" if packed else "no checkpoint"
         raise VadError(f"{path}: {kind}, or it holds more than plain tensors: {first_line(error)}") from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]

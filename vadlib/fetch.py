@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import re
 import shutil
+import struct
 import tarfile
 import urllib.error
 import urllib.parse
@@ -24,7 +25,7 @@ from tqdm import tqdm
 from vadlib.datasets import avenue, shanghaitech, ucsd
 from vadlib.errors import VadError
 from vadlib.io import ownership
-from vadlib.io.files import is_disk_full, sha256
+from vadlib.io.files import is_disk_full, sha256, surroundings
 
 TRIES = 5  # connections for one archive, in one call
 TIMEOUT = 60.0  # seconds without a byte
@@ -242,13 +243,22 @@ def _unpack(file: Path, take: dict[str, str], target: Path) -> None:
             with (target / path).open("xb") as out:
                 shutil.copyfileobj(content, out, 1 << 20)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        file.unlink()
-        raise VadError(f"{file}: damaged archive ({error}); it was removed: run the same command again") from None
+        raise _damaged(file, error) from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _refused(file, f"two of its members want the place {error.filename}") from None
+    except (OSError, ValueError, LookupError, struct.error) as error:  # places in it that it does not have
+        if is_disk_full(error) or surroundings(error) is not None:
+            raise
+        raise _damaged(file, error) from None
     for source, place in take.items():
         if not (target / place).is_dir():
             raise VadError(f"{file}: holds no folder {source!r}; the data set's page may have a new version")
+
+
+def _damaged(file: Path, error: Exception) -> VadError:
+    """The error of an archive that cannot be unpacked, which is removed. What a library says may quote all of it."""
+    file.unlink()
+    return VadError(f"{file}: damaged archive ({str(error)[:200]!a}); it was removed: run the same command again")
 
 
 def _refused(file: Path, why: str) -> VadError:

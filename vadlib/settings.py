@@ -138,6 +138,18 @@ class YoloSettings(Settings):
     motion: MotionBoxSettings | None = setting(MotionBoxSettings(), _MOTION)
 
 
+class OnnxSettings(Settings):
+    """Appearance boxes by an ONNX file, YOLOX or YOLOv8 and 11, through OpenCV: no AGPL code, no further package."""
+
+    kind: Literal["onnx"] = setting("onnx", "where appearance boxes come from")
+    weights: str = setting(
+        "yolox_nano.onnx", "file below `weights/<data set>`; this one (Apache-2.0) is fetched", min_length=1
+    )
+    image_size: int = setting(416, "longer side the detector works at, where the file leaves it free", unit="px", ge=32)
+    rules: RuleSettings = setting(RuleSettings(), "which of its boxes are kept")
+    motion: MotionBoxSettings | None = setting(MotionBoxSettings(), _MOTION)
+
+
 class TorchvisionDetectorSettings(Settings):
     """Appearance boxes by a detector of torchvision's (BSD-3-Clause)."""
 
@@ -279,7 +291,26 @@ class ComputeSettings(Settings):
         "auto", "of the networks; `auto`: bf16 where the processor multiplies it natively"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "`auto`: a GPU where there is one")
-    workers: int = setting(2, "clips worked on at a time in detect, flow and build", unit="processes", ge=1, le=256)
+    executor: Literal["local", "ray"] = setting(
+        "local", "who works on clips: processes of this machine, or workers of a Ray cluster (`vadlib[ray]`)"
+    )
+    address: str | None = setting(
+        None, "of the Ray cluster, `auto` or host:port; null: one on this machine, for as long as a stage runs"
+    )
+    workers: int = setting(
+        2, "clips worked on at a time in detect, flow and build; by Ray in score too", unit="processes", ge=1, le=4096
+    )
+    worker_cpus: float = setting(1.0, "that a worker of Ray's takes, and its threads", unit="CPUs", gt=0)
+    worker_gpus: float = setting(0.0, "that a worker of Ray's takes; 0.5: two share one", unit="GPUs", ge=0)
+    retries: int = setting(2, "how often Ray tries again what failed, or was lost with its worker", ge=0, le=100)
+    processes: int = setting(
+        1, "that train a branch together, each on a part of every batch", unit="processes", ge=1, le=4096
+    )
+    window: Annotated[int, Field(ge=64)] | None = setting(
+        None,
+        "a clip longer than this is worked on in pieces of about this length, with the same result; null: none is",
+        unit="frames",
+    )
     score_batch: int = setting(32, "scored at a time; changes no score beyond rounding", unit="cubes", ge=1)
 
 
@@ -304,7 +335,7 @@ SourceSettings = Annotated[
     _unless("layout", "frames"),
 ]
 DetectorSettings = Annotated[
-    YoloSettings | TorchvisionDetectorSettings | MotionDetectorSettings | ImportedBoxesSettings,
+    YoloSettings | OnnxSettings | TorchvisionDetectorSettings | MotionDetectorSettings | ImportedBoxesSettings,
     Field(discriminator="kind"),
     _unless("kind", "yolo"),
 ]
@@ -449,6 +480,26 @@ OWN_FOOTAGE = DatasetSettings(
 )
 """What `vad train` learns own footage with unless told otherwise: half the paper's widths and a part of the cubes, so
 that a machine without a GPU is done within hours; a COCO YOLO's boxes, and motion's for what it misses."""
+
+
+DetectorKind = Literal["yolo", "onnx", "torchvision", "motion"]
+"""Detectors that own footage can be looked at with: all but boxes computed elsewhere."""
+
+
+def with_detector(settings: DatasetSettings, kind: DetectorKind) -> DatasetSettings:
+    """These settings with a detector of this kind, its own defaults but for the rules and the motion boxes there."""
+    before = settings.detector
+    if before.kind == kind:
+        return settings
+    own: dict[str, Any] = {"kind": kind}
+    if kind != "motion" and before.rules is not None:
+        own["rules"] = before.rules
+    if before.motion is not None or kind != "motion":
+        own["motion"] = before.motion
+    return settings.model_copy(update={"detector": _DETECTOR.validate_python(own)})
+
+
+_DETECTOR: TypeAdapter[DetectorSettings] = TypeAdapter(DetectorSettings)
 
 
 def load_group(path: Path) -> DatasetSettings:

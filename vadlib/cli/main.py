@@ -1,7 +1,7 @@
 """The console script `vad`, also `python -m vadlib`: what is not a stage of the pipeline."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ import typer
 
 from vadlib.cli.commands import DatasetName, friendly
 from vadlib.errors import VadError
-from vadlib.settings import Branch, load_dataset, reference
+from vadlib.settings import Branch, DetectorKind, load_dataset, reference
 from vadlib.version import __version__
 
 app = typer.Typer(
@@ -103,6 +103,12 @@ Strict = Annotated[
 ]
 
 
+Executor = Annotated[
+    Literal["local", "ray"] | None, typer.Option(help="Who works: processes of this machine, or a Ray cluster's.")
+]
+Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; one on this machine if not given.")]
+
+
 def score(
     videos: Annotated[
         list[Path],
@@ -119,31 +125,34 @@ def score(
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
     strict: Strict = False,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Annotated[int, typer.Option(min=1, help="Clips scored at a time.")] = 1,
 ) -> Mapping[str, float]:
     """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each.
 
     What cannot be read is left out and named, and the exit code is then 3.
     """
     import time
-    from dataclasses import replace
 
-    from vadlib.errors import FootageError, Losses
-    from vadlib.footage.find import LeftOut, find_footage, is_single, listed_paths
-    from vadlib.footage.score import apart_from, begin_folder, score_footage
-    from vadlib.footage.stream import make_scorer
+    from vadlib.errors import FootageError
+    from vadlib.footage.find import Footage, LeftOut, find_footage, is_single, listed_paths
+    from vadlib.footage.many import Scoring, load, score_many
+    from vadlib.footage.score import apart_from, begin_folder
     from vadlib.io.ownership import check_apart
-    from vadlib.scoring.model_folder import read_package
     from vadlib.settings import ComputeSettings
 
+    if any(str(path) == "-" for path in videos) and (executor == "ray" or workers != 1):
+        raise VadError("-: footage on standard input is scored as it comes, by one process; leave the workers out")
     named = [path for path in videos if str(path) != "-"]
     for _ in apart_from(output, named):
         pass
     for source in [model, *([] if detector_weights is None else [detector_weights])]:
         check_apart(output, source)
-    package = read_package(model)
     # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
-    scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
-    limit = package.threshold if threshold is None else replace(package.threshold, value=threshold)
+    compute = ComputeSettings(score_batch=16, executor=executor or "local", address=address, workers=workers)
+    how = Scoring(model, compute, detector_weights, threshold, fps, parquet)
+    load(how)
     counts: Counter[str] = Counter()
     left_out = LeftOut(strict=strict)
     started = time.monotonic()
@@ -158,18 +167,21 @@ def score(
             clips, single = iter(known), is_single(videos, known)
         else:
             clips, single = find_footage(apart_from(output, paths), left_out), False
-        for footage in clips:
-            begin_folder(output)
-            folder, losses = (output if single else output / footage.name), Losses()
-            try:
-                counts.update(score_footage(footage, scorer, limit, folder, fps=fps, parquet=parquet, losses=losses))
-            except FootageError as error:
-                if single:
-                    raise
-                left_out.clip(str(error))
+
+        def begun() -> Iterator[tuple[Footage, Path]]:
+            for footage in clips:
+                begin_folder(output)
+                yield footage, output if single else output / footage.name
+
+        for scored in score_many(how, begun()):
+            if scored.error and single:
+                raise FootageError(scored.error)
+            if scored.error:
+                left_out.clip(scored.error)
                 continue
+            counts.update(scored.counts)
             counts["clips"] += 1
-            left_out.of_clip(losses)
+            left_out.of_clip(scored.losses)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
     if not isinstance(paths, list):
@@ -189,8 +201,18 @@ def train(
         str | None,
         typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
     ] = None,
+    detector: Annotated[
+        DetectorKind | None,
+        typer.Option(
+            help="Another detector than the settings': yolo (AGPL-3.0), onnx (YOLOX-nano, or --detector-weights), "
+            "torchvision, motion (no file, no classes)."
+        ),
+    ] = None,
     detector_weights: YoloWeights = None,
     strict: Strict = False,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Clips at a time; else by --settings.")] = None,
 ) -> Mapping[str, float]:
     """Learn what is normal from a folder of videos. Killed, the same command goes on where it was.
 
@@ -199,7 +221,7 @@ def train(
     from vadlib.footage.find import LeftOut
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
-    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group
+    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group, with_detector
 
     chosen, compute, weights = OWN_FOOTAGE, ComputeSettings(), None
     if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
@@ -207,6 +229,10 @@ def train(
     elif settings is not None:
         chosen, compute = load_dataset(settings)
         weights = Places.of(settings).weights
+    given = {"executor": executor, "address": address, "workers": workers}
+    compute = compute.model_copy(update={name: value for name, value in given.items() if value is not None})
+    if detector is not None:
+        chosen = with_detector(chosen, detector)
     left_out = LeftOut(strict=strict)
     return train_on_footage(
         folder, output, chosen, compute, weights=weights, yolo=detector_weights, left_out=left_out

@@ -6,11 +6,12 @@ steps of 1/32 px per frame, the steps flow is stored in.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -21,6 +22,8 @@ from vadlib.settings import Branch
 from vadlib.units import CHANNELS
 
 DTYPES: dict[Branch, type] = {"raw": np.uint8, "flow": np.int16}
+T = TypeVar("T")
+_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # what h5py raises on damaged files
 BLOCK = 32  # cubes in an HDF5 chunk: the unit that is read and shuffled
 
 
@@ -100,26 +103,35 @@ class Shard:
     def _open(self) -> h5py.File:
         if self._file is None:
             file = opened_hdf5(self.path, self._made_by)
-            if "sha256" not in file.attrs:
+            try:
+                whole = "sha256" in file.attrs
+            except _DAMAGE as error:
+                file.close()
+                raise unreadable(self.path, error, self._made_by) from None
+            if not whole:
                 file.close()
                 raise VadError(f"{self.path}: not a whole cube shard (no digest); make it again with {self._made_by}")
             self._file = file
         return self._file
 
+    def _of(self, get: Callable[[h5py.File], T]) -> T:
+        file = self._open()
+        try:
+            return get(file)
+        except _DAMAGE as error:
+            raise unreadable(self.path, error, self._made_by) from None
+
     def __len__(self) -> int:
-        return len(self._open()["frame"])
+        return self._of(lambda file: len(file["frame"]))
 
     @property
     def digest(self) -> str:
         """SHA-256 of the shard's rows."""
-        return str(self._open().attrs["sha256"])
+        return self._of(lambda file: str(file.attrs["sha256"]))
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """Rows of `cubes`, `frame`, `boxes` or `magnitude`."""
-        try:
-            return self._open()[name][rows]
-        except (OSError, KeyError) as error:
-            raise unreadable(self.path, error, self._made_by) from None
+        """Rows of `cubes`, `frame`, `boxes` or `magnitude`. Raises VadError where the file is damaged."""
+        return self._of(lambda file: file[name][rows])
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""

@@ -95,7 +95,7 @@ def score_footage(
         place = str(footage.source) if isinstance(footage.source, Path) else "images"
         clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
         read = read_footage(footage.source, footage.name, fps, told)
-        images = _one_by_one(clip, score_frames(scorer, clip, read, found.counts))
+        images = _one_by_one(clip, score_frames(scorer, clip, read, counts=found.counts))
         with ExitStack() as stack:
             frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
             segments = stack.enter_context(_Segments(output / "segments.csv"))

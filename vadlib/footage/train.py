@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from vadlib.boxes.kinds.registry import weights_file
 from vadlib.errors import VadError
 from vadlib.footage import index
 from vadlib.footage.find import LeftOut, find_footage
@@ -20,7 +21,7 @@ from vadlib.pipeline.places import Places
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import ComputeSettings, DatasetSettings
+from vadlib.settings import ComputeSettings, DatasetSettings, OnnxSettings
 
 
 def train_on_footage(
@@ -78,6 +79,7 @@ def train_on_footage(
     if yolo is not None:
         remove_own(places.weights / yolo.name)  # other files of a folder
         copy(yolo, places.weights / yolo.name)
+    _fetch_weights(places, settings)
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
         mark = fingerprint(_CODE[name], mark, *groups(settings))
@@ -100,9 +102,24 @@ def train_on_footage(
     if not threshold.is_sure:
         print(f"warning: {too_short(threshold)}", file=sys.stderr)
     publish(work / "package", output, copied=True)
+    remove_own(work / "done")  # first: a kill leaves nothing that says it is done, and is gone
     remove_own(work)
     counts.update(left_out.counts())
     return counts
+
+
+def _fetch_weights(places: Places, settings: DatasetSettings) -> None:
+    """Have the detector's file before any work. Raises VadError, with detectors that need another or none."""
+    before = set(places.weights.glob("*"))
+    try:
+        weights_file(settings.detector, places.weights)
+    except VadError as error:
+        others = "--detector motion, which needs no file"
+        if settings.detector.kind != "onnx":
+            others += f", or --detector onnx, which needs {OnnxSettings().weights} (Apache-2.0)"
+        raise VadError(f"{error}; or take {others}") from None
+    if places.weights.is_relative_to(places.work):
+        settle(*set(places.weights.glob("*")) - before)
 
 
 def too_short(threshold: Threshold) -> str:

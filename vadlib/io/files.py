@@ -45,10 +45,7 @@ def written_aside(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 ownership.settle(aside)
         if is_disk_full(error):
-            raise VadError(
-                f"{path}: the disk is full; nothing half-written was kept. "
-                "Free some space, then run the same command again"
-            ) from error
+            raise disk_full(path) from error
         raise
 
 
@@ -56,14 +53,20 @@ def written_aside(path: Path) -> Iterator[Path]:
 def written_hdf5(path: Path) -> Iterator[Any]:
     """Yield an `h5py.File` to write, which becomes `path` when the block ends well, as with `written_aside`.
 
-    HDF5 cannot close a file whose last bytes are refused: it prints tracebacks, and crashes later. So it is handed a
-    file that refuses nothing; what a full disk did not take is raised when the block ends, once HDF5 is done.
+    HDF5 cannot close a file whose last bytes are refused: it prints tracebacks, and crashes later.
     """
     import h5py
 
+    with written_unrefusing(path) as target, h5py.File(target, "w") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def written_unrefusing(path: Path) -> Iterator[io.FileIO]:
+    """Yield a file to write, as with `written_aside`, for a library that makes something else of an error than the
+    operating system's: it refuses nothing, and what a full disk did not take is raised when the block ends."""
     with written_aside(path) as aside, _Unrefusing(aside) as target:
-        with h5py.File(target, "w") as file:
-            yield file
+        yield target
         if target.refused is not None:
             raise target.refused
 
@@ -134,6 +137,13 @@ def surroundings(error: BaseException) -> str | None:
     if code is None and (quoted := re.search(r"\b(?:errno|os error)\W{1,3}(\d+)", str(error), re.IGNORECASE)):
         code = int(quoted[1])
     return None if code is None else _SURROUNDINGS.get(code)
+
+
+def disk_full(path: Path) -> VadError:
+    """The error of a file that a full disk did not take."""
+    return VadError(
+        f"{path}: the disk is full; nothing half-written was kept. Free some space, then run the same command again"
+    )
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -136,6 +136,15 @@ def discard(path: Path) -> None:
     shutil.rmtree(path) if _is_folder(path) else path.unlink()
 
 
+def move(made: Path, path: Path) -> None:
+    """Put a file that this tool made elsewhere in its place, in one step. Raises VadError where somebody else's is."""
+    check(path)
+    if (found := identity(made)) is None:
+        raise _foreign(made)
+    note(path, found)
+    made.replace(path)
+
+
 def own(folder: Path) -> None:
     """Make a folder that is this tool's, or go on with one. Raises VadError where it is somebody else's."""
     if os.path.lexists(folder):
@@ -315,11 +324,10 @@ def _tidy(folder: Path) -> None:
             ledger.unlink()
             return
         lines = [json.dumps((what, name)).encode() for name, found in sorted(entries.items()) for what in sorted(found)]
-        file = aside.open("xb")
         try:
-            with file:
+            with aside.open("xb") as file:
                 file.write(b"\n".join([_HEADER, *lines]))
+            aside.replace(ledger)
         except OSError:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
             raise
-        aside.replace(ledger)

@@ -7,7 +7,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vadlib.errors import VadError
 from vadlib.io.files import missing, unreadable, written_aside
 
 
@@ -47,7 +46,7 @@ def read_metadata(path: Path, made_by: str) -> dict[str, str]:
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise VadError(f"{path}: not a whole table ({error}); make it again with {made_by}") from None
+        raise unreadable(path, error, made_by, "not a whole table") from None
     return {name.decode(): value.decode() for name, value in found.items()}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
-from vadlib.io.files import sha256, surroundings
+from vadlib.io.files import disk_full, is_disk_full, sha256, surroundings
 from vadlib.io.ownership import check
 
 
@@ -40,12 +40,21 @@ def torchvision_weights(model: str, folder: Path) -> Path:
             if (path := place / _file(url)).is_file():
                 return path
     url, path = urls[0], folder / _file(urls[0])
+    return fetched(path, url, path.stem.rsplit("-", 1)[1])
+
+
+def fetched(path: Path, url: str, digest: str) -> Path:
+    """Fetch a file whose SHA-256 begins with `digest` to `path`. Raises VadError, with the remedy, where that fails."""
+    import torch
+
     check(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed by torch, and checked against the hash in the name.
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside, checked and renamed by torch.
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
     except Exception as error:  # urllib's, the operating system's, or a wrong hash
+        if is_disk_full(error):
+            raise disk_full(path) from None
         reason = " ".join(str(error).split())
         raise VadError(
             f"{path}: not found, and could not be downloaded ({reason}); download {url} and put it there"

@@ -1,6 +1,8 @@
 """Models on disk: safetensors with their settings; and the state of a training to go on from."""
 
+import io
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vadlib.errors import VadError
-from vadlib.io.files import missing, surroundings, written_aside
+from vadlib.io.files import missing, surroundings, written_aside, written_unrefusing
 from vadlib.models.registry import build_model
 from vadlib.settings import Branch, ModelSettings, model_settings
 
@@ -84,15 +86,24 @@ def model_made_with(path: Path, made_by: str) -> dict[str, str | int]:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Keep an unfinished training's state: tensors, numbers and lists, nothing that needs code to load."""
-    with written_aside(path) as aside:
-        torch.save(state, aside)
+    with written_unrefusing(path) as file:  # of a full disk torch says that a position is unexpected
+        buffered = io.BufferedWriter(file, 1 << 20)
+        torch.save(state, buffered)
+        buffered.flush()
+        buffered.detach()
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What `save_state` kept, or None where nothing was."""
+    """What `save_state` kept, or None where nothing was, or what was is damaged: the training begins anew."""
     if not path.exists():
         return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises half a dozen kinds
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
+        print(f"warning: {path}: damaged ({first_line(error)}); the training begins anew", file=sys.stderr)
+        return None
 
 
 def first_line(error: BaseException) -> str:

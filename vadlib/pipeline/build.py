@@ -2,40 +2,50 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from vadlib.cubes.shards import ShardWriter
+from vadlib.cubes.shards import Shard, ShardWriter
 from vadlib.errors import VadError
 from vadlib.io.files import missing
 from vadlib.io.tables import read_table
 from vadlib.manifest import Clip
-from vadlib.pipeline.mapping import map_clips
+from vadlib.pipeline.mapping import Span, Split, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import Branch, ComputeSettings, CubeSettings
 
-Fill = Callable[[ShardWriter, Places, Clip, list[np.ndarray], CubeSettings], int]
-"""Put the cubes of a clip's boxes, float32 (M, 4) of each frame, into its shard, and return how many there are."""
+Fill = Callable[[ShardWriter, Places, Clip, list[np.ndarray], CubeSettings, Span], int]
+"""Put the cubes of the boxes, float32 (M, 4) of each frame, of a part of a clip into a shard, and return how many there
+are. The part may be the whole clip."""
 
 
 def build_cubes(
-    fill: Fill, places: Places, branch: Branch, cube: CubeSettings, compute: ComputeSettings, fingerprint: str
+    fill: Fill,
+    spans: Callable[[Clip, int], list[Span]],
+    places: Places,
+    branch: Branch,
+    cube: CubeSettings,
+    compute: ComputeSettings,
+    fingerprint: str,
 ) -> Counter[str]:
     """The cubes of every box, one shard for each clip."""
     manifest = places.load_manifest()
     if not places.boxes.exists():
         raise missing(places.boxes, places.made_by("detect"))
+    common = (fill, places, branch, cube)
     return map_clips(
-        partial(_build_clip, fill, places, branch, cube),
+        partial(_build_clip, *common),
         manifest.clips,
         places.cubes(branch),
         suffix=".h5",
         fingerprint=fingerprint,
-        workers=compute.workers,
+        compute=compute,
         label=f"build {places.name} {branch}",
+        split=Split(spans, partial(_build_part, *common), partial(_merge, branch, cube)),
     )
 
 
@@ -44,7 +54,36 @@ def _build_clip(
 ) -> dict[str, int]:
     boxes = boxes_of_frames(places, clip)
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:
-        cubes = fill(shard, places, clip, boxes, cube)
+        cubes = fill(shard, places, clip, boxes, cube, Span(0, clip.frames))
+    return {"clips": 1, "frames": clip.frames, "cubes": cubes}
+
+
+def _build_part(
+    fill: Fill, places: Places, branch: Branch, cube: CubeSettings, clip: Clip, span: Span, path: Path
+) -> dict[str, int]:
+    # At a clip's ends a cube's frames lie all to one side: 2T of them.
+    first = max(span.first - 2 * cube.context, 0)
+    read = Span(first, min(span.stop + 2 * cube.context, clip.frames), span.start)
+    boxes = boxes_of_frames(places, clip)[first : read.stop]
+    own = [found if span.first <= frame < span.stop else found[:0] for frame, found in enumerate(boxes, first)]
+    with ShardWriter(path, branch, cube.length, cube.patch) as shard:
+        cubes = fill(shard, places, clip, own, cube, read)
+    return {"frames": span.stop - span.first, "cubes": cubes}
+
+
+def _merge(branch: Branch, cube: CubeSettings, clip: Clip, parts: list[Path], path: Path) -> dict[str, int]:
+    """The shard of a clip, of those of its parts: frame by frame, as its own are added."""
+    cubes = 0
+    with ShardWriter(path, branch, cube.length, cube.patch) as shard:
+        for part in parts:
+            with closing(Shard(part, "the same command")) as found:
+                edges = np.flatnonzero(np.diff(found.read("frame"), prepend=-1, append=clip.frames))
+                for start, stop in pairwise(edges.tolist()):
+                    rows = slice(start, stop)
+                    magnitude = found.read("magnitude", rows) if branch == "flow" else None
+                    frame = int(found.read("frame", slice(start, start + 1))[0])
+                    shard.add(frame, found.read("boxes", rows), found.read("cubes", rows), magnitude)
+                cubes += len(found)
     return {"clips": 1, "frames": clip.frames, "cubes": cubes}
 
 

@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from vadlib.cubes.cut import cubes_of_clip, mean_flow_magnitude
 from vadlib.cubes.shards import ShardWriter
-from vadlib.flow.storage import read_flow
+from vadlib.flow.storage import open_flow
 from vadlib.io.files import missing
 from vadlib.manifest import Clip
 from vadlib.pipeline.build import build_cubes
-from vadlib.pipeline.mapping import fingerprint
+from vadlib.pipeline.mapping import Span, fingerprint
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, CubeSettings, DatasetSettings
 from vadlib.units import to_steps
@@ -22,17 +23,28 @@ def build_flow_cubes(places: Places, settings: DatasetSettings, compute: Compute
     if not places.flow.exists():
         raise missing(places.flow, places.made_by("flow"))
     mark = fingerprint(__name__, settings.cube, places.prepared, places.boxes, places.flow)
-    return build_cubes(_fill, places, "flow", settings.cube, compute, mark)
+    return build_cubes(_fill, _spans, places, "flow", settings.cube, compute, mark)
 
 
-def _fill(shard: ShardWriter, places: Places, clip: Clip, boxes: list[np.ndarray], cube: CubeSettings) -> int:
+def _spans(clip: Clip, window: int) -> list[Span]:
+    """Parts of a clip's frames, `window` long, the last one up to half a window longer or shorter."""
+    edges = [*range(0, max(clip.frames - window // 2, 1), window), clip.frames]
+    return [Span(a, b) for a, b in pairwise(edges)]
+
+
+def _fill(
+    shard: ShardWriter, places: Places, clip: Clip, boxes: list[np.ndarray], cube: CubeSettings, read: Span
+) -> int:
     cubes = 0
     magnitudes: dict[int, np.ndarray] = {}
-    fields = _measured(read_flow(places.flow / f"{clip.key}.h5", places.made_by("flow")), boxes, magnitudes)
-    for found in cubes_of_clip(fields, boxes, cube):
-        steps = to_steps(found.cubes, f"clip {clip.key}: frame {found.frame}")
-        shard.add(found.frame, found.boxes, steps, magnitudes.pop(found.frame))
-        cubes += len(found.boxes)
+    with open_flow(places.flow / f"{clip.key}.h5", places.made_by("flow")) as file:
+        # Of a whole clip all that is there, so that fields that are too many are told.
+        numbers = range(read.first, read.stop) if read.stop < clip.frames else range(read.first, len(file))
+        fields = _measured((file[number] for number in numbers), boxes, magnitudes)
+        for found in cubes_of_clip(fields, boxes, cube):
+            steps = to_steps(found.cubes, f"clip {clip.key}: frame {read.first + found.frame}")
+            shard.add(read.first + found.frame, found.boxes, steps, magnitudes.pop(found.frame))
+            cubes += len(found.boxes)
     return cubes
 
 

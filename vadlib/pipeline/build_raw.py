@@ -9,7 +9,8 @@ from vadlib.cubes.cut import cubes_of_clip
 from vadlib.cubes.shards import ShardWriter
 from vadlib.manifest import Clip
 from vadlib.pipeline.build import build_cubes
-from vadlib.pipeline.mapping import fingerprint
+from vadlib.pipeline.mapping import Span, fingerprint
+from vadlib.pipeline.parts import frames_of_part, spans_of_footage
 from vadlib.pipeline.places import Places
 from vadlib.settings import ComputeSettings, CubeSettings, DatasetSettings
 
@@ -17,12 +18,16 @@ from vadlib.settings import ComputeSettings, CubeSettings, DatasetSettings
 def build_raw_cubes(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """The cubes of every box, cut from the frames, one shard for each clip."""
     mark = fingerprint(__name__, settings.cube, places.prepared, places.boxes, places.data)
-    return build_cubes(_fill, places, "raw", settings.cube, compute, mark)
+    return build_cubes(_fill, spans_of_footage, places, "raw", settings.cube, compute, mark)
 
 
-def _fill(shard: ShardWriter, places: Places, clip: Clip, boxes: list[np.ndarray], cube: CubeSettings) -> int:
+def _fill(
+    shard: ShardWriter, places: Places, clip: Clip, boxes: list[np.ndarray], cube: CubeSettings, read: Span
+) -> int:
     cubes = 0
-    for found in cubes_of_clip(read_frames(clip), boxes, cube):
-        shard.add(found.frame, found.boxes, found.cubes)
+    whole = read.stop - read.first == clip.frames
+    frames = read_frames(clip) if whole else frames_of_part(clip, read, read.first, read.stop)
+    for found in cubes_of_clip(frames, boxes, cube):
+        shard.add(read.first + found.frame, found.boxes, found.cubes)
         cubes += len(found.boxes)
     return cubes

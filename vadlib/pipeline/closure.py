@@ -21,6 +21,7 @@ NEUTRAL = {
     "vadlib/io/ownership.py": "what may be replaced or removed",
     "vadlib/io/progress.py": "what is seen meanwhile",
     "vadlib/pipeline/mapping.py": "in which order and where clips are worked on",
+    "vadlib/pipeline/executors": "who works on them",
     "vadlib/pipeline/closure.py": "this list",
 }
 """Files and folders that stages run and no result depends on, and why."""

@@ -8,26 +8,68 @@ them. When every clip is done the folder is moved to where the stage's output be
 import glob
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
+import sys
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
 from vadlib.io.files import read_json, write_json
-from vadlib.io.ownership import LEDGER, SCRATCH, check, is_own, own, publish, remove_own
+from vadlib.io.ownership import (
+    LEDGER,
+    SCRATCH,
+    check,
+    identity,
+    is_made,
+    is_own,
+    move,
+    own,
+    publish,
+    remove_empty,
+    remove_own,
+)  # fmt: skip
 from vadlib.io.progress import progress
 from vadlib.manifest import Clip
 from vadlib.pipeline.closure import code_digest
+from vadlib.pipeline.executors.registry import run
+from vadlib.pipeline.executors.tasks import Task
+from vadlib.settings import ComputeSettings
 
 Work = Callable[[Clip, Path], dict[str, int]]
 """Make a clip's artefact at a path, whole or not at all, and return what to count. A module-level function, or
 `functools.partial` of one: it may run in another process."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a clip that is worked on by itself: its frames, or its cubes."""
+
+    first: int  # from 0
+    stop: int  # one past the last
+    start: Any = None  # where reading can begin, as `spans` says it
+
+
+PARTS, COUNTS_OF_PARTS = "parts", "counts of parts"
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a stage works on a long clip in parts. The whole is byte for byte what `Work` would have made."""
+
+    spans: Callable[[Clip, int], list[Span]]
+    """A clip's parts of about so many frames; one, or none, where it has to be worked on whole."""
+    work: Callable[[Clip, Span, Path], dict[str, int]]
+    """Make a part, as `Work` makes an artefact."""
+    merge: Callable[[Clip, list[Path], Path], dict[str, int]]
+    """Make a clip's artefact of its parts, in order, and return what `Work` would have counted, but for `added`."""
+    added: tuple[str, ...] = ()
+    """What only the work on a part can count: for the clip, the sums over its parts."""
 
 
 def map_clips(
@@ -37,32 +79,83 @@ def map_clips(
     *,
     suffix: str,
     fingerprint: str,
-    workers: int,
+    compute: ComputeSettings,
     label: str,
+    split: Split | None = None,
     finish: Callable[[Path, Path], None] = publish,
 ) -> Counter[str]:
     """Make `<split>/<clip><suffix>` of every clip in a folder, and return the sums of what `work` counted.
 
-    `finish` makes `output` of that folder; by default it becomes `output`. With `workers` > 1 clips go to that many
-    processes. The first error ends the run, in `finish` too; finished clips stay in the scratch folder for the next.
-    Raises VadError at once where `output` is somebody else's.
+    `finish` makes `output` of that folder; by default it becomes `output`. Clips go to the workers of
+    `compute.executor`, those longer than `compute.window` in parts, where there is a `split`. An error ends the run, in
+    `finish` too; finished clips and parts stay in the scratch folder for the next. Raises VadError at once where
+    `output` is somebody else's.
     """
     check(output, folder=not output.suffix)
     scratch = scratch_folder(output, fingerprint)
     made = scratch / "made"
+    remove_own(scratch / "tries")  # of a run that was killed
     todo = []
     counts: Counter[str] = Counter()
     for clip in clips:
         artefact, note = _places(made, scratch, clip, suffix)
-        if artefact.exists() and note.exists():
-            counts.update(read_json(note, "the same command"))
-        else:
+        before = _kept(artefact, note)
+        if before is None:
             todo.append(clip)
+            for path in (artefact, note):
+                _set_aside(path, scratch / "damaged")
+        else:
+            counts.update(before)
+    parts: dict[str, list[Path]] = {}  # of clips that are worked on in parts, in order
+
+    def jobs() -> Iterator[Task]:
+        for clip in todo:
+            spans = []
+            if split is not None and compute.window is not None and clip.frames > compute.window:
+                spans = split.spans(clip, compute.window)
+            if len(spans) < 2:
+                yield _task(scratch, clip, *_places(made, scratch, clip, suffix), clip.frames)
+                continue
+            of_clip = parts[clip.key] = []
+            for span in spans:
+                name = f"{clip.name}/{span.first}-{span.stop}"
+                place = scratch / PARTS / clip.split / f"{name}{suffix}"
+                of_clip.append(place)
+                note = scratch / COUNTS_OF_PARTS / clip.split / f"{name}.json"
+                if _kept(place, note) is None:
+                    for path in (place, note):
+                        _set_aside(path, scratch / "damaged")
+                    yield _task(scratch, clip, place, note, span.stop - span.first, span)
+
+    started, frames = time.monotonic(), 0
+    do = partial(_one, work, split)
     with progress(len(clips), label, "clip", done=len(clips) - len(todo)) as bar:
-        jobs = [(work, clip, *_places(made, scratch, clip, suffix)) for clip in todo]
-        for result in _run(jobs, min(workers, len(jobs))):
-            counts.update(result)
+
+        def landed(results: Iterator[tuple[Task, Any]]) -> Iterator[Task]:
+            nonlocal frames
+            for task, (aside, found) in results:
+                _, _, artefact, note, *_ = task.args
+                artefact.parent.mkdir(parents=True, exist_ok=True)
+                move(aside, artefact)
+                remove_empty(aside.parent)
+                write_json(note, {"counts": found, "artefact": identity(artefact)})
+                frames += task.size
+                bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
+                yield task
+            # What was tried in vain, and by workers that were given up, is not in its place.
+            remove_own(scratch / "tries")
+
+        for task in landed(run(do, jobs(), compute)):
+            clip, _, _, note, span, _ = task.args
+            if span is None:
+                counts.update(read_json(note, "the same command")["counts"])
+                bar.update()
+        whole = [clip for clip in todo if clip.key in parts]
+        merges = [_task(scratch, c, *_places(made, scratch, c, suffix), c.frames, None, parts[c.key]) for c in whole]
+        for task in landed(run(do, merges, compute)):
+            counts.update(read_json(task.args[3], "the same command")["counts"])
             bar.update()
+    remove_own(scratch / PARTS)
     finish(made, output)
     remove_own(scratch)
     return counts
@@ -116,48 +209,52 @@ def _places(made: Path, scratch: Path, clip: Clip, suffix: str) -> tuple[Path, P
     return made / clip.split / f"{clip.name}{suffix}", scratch / "counts" / clip.split / f"{clip.name}.json"
 
 
-def _run(jobs: list[tuple[Work, Clip, Path, Path]], workers: int) -> Any:
-    """Yield each job's counts as it is done."""
-    if workers <= 1:
-        yield from (_one(*job) for job in jobs)
-        return
-    # Spawned, not forked: torch and OpenCV hold threads that a fork would leave locked.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        initargs=(workers,),
-    )
+def _task(
+    scratch: Path, clip: Clip, artefact: Path, note: Path, size: int, span: Span | None = None, parts: Any = None
+) -> Task:
+    name = f"clip {clip.key}" + (f", frames {span.first} to {span.stop - 1}" if span else "")
+    return Task(name, size, (clip, scratch / "tries", artefact, note, span, parts))
+
+
+def _one(
+    work: Work,
+    split: Split | None,
+    clip: Clip,
+    tries: Path,
+    artefact: Path,
+    note: Path,
+    span: Span | None,
+    parts: list[Path] | None,
+) -> tuple[Path, dict[str, int]]:
+    """Make an artefact in a folder of its own, and return where, and what to count. Only what a worker reports is moved
+    to its place: one that was given up and yet lives, as behind a broken network, writes where nobody looks."""
+    aside = tries / uuid.uuid4().hex / artefact.name
+    if split is not None and span is not None:
+        return aside, split.work(clip, span, aside)
+    if split is not None and parts is not None:
+        found = Counter(split.merge(clip, parts, aside))
+        for part in parts:
+            name = part.relative_to(tries.parent / PARTS).with_suffix("").as_posix()
+            of_part = read_json(tries.parent / COUNTS_OF_PARTS / f"{name}.json", "the same command")["counts"]
+            found.update({key: of_part[key] for key in split.added if key in of_part})
+        return aside, dict(found)
+    return aside, work(clip, aside)
+
+
+def _set_aside(path: Path, folder: Path) -> None:
+    """Move what was changed since it was made out of the way: it may be somebody's, and is not removed."""
+    if path.exists() and not is_made(path):
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / f"{len(list(folder.iterdir()))}-{path.name}")
+        print(f"warning: {path}: damaged, or changed; moved to {folder}, and made again", file=sys.stderr)
+
+
+def _kept(artefact: Path, note: Path) -> dict[str, int] | None:
+    """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again."""
+    if not (artefact.exists() and note.exists()):
+        return None
     try:
-        waiting: set[Future[dict[str, int]]] = {pool.submit(_one, *job) for job in jobs}
-        while waiting:
-            # Awake now and then: a signal just before a thread sleeps would else be heard at the next result.
-            done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    except KeyboardInterrupt:
-        for worker in multiprocessing.active_children():
-            worker.kill()  # nothing half-written looks whole, and no signal that a library catches holds it up
-        raise
-    except BrokenProcessPool:
-        raise VadError(
-            "a worker process was killed, most likely for want of memory; set `compute.workers` lower and run the "
-            "same command again: finished clips are kept"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _one(work: Work, clip: Clip, artefact: Path, note: Path) -> dict[str, int]:
-    counts = work(clip, artefact)
-    write_json(note, counts)
-    return counts
-
-
-def _begin_worker(workers: int) -> None:
-    """In a worker: as many threads as its share of the cores, so that workers do not trample on each other."""
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C, which reaches all, the main process makes an end
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    cv2.setNumThreads(threads)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch, which is imported later if at all
+        found = read_json(note, "the same command")
+        return dict(found["counts"]) if found["artefact"] == identity(artefact) else None
+    except (VadError, KeyError, TypeError, ValueError):  # damaged
+        return None

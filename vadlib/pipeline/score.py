@@ -1,14 +1,17 @@
 """Stage score: perturbed scores of the testing clips."""
 
 import json
+import math
 from collections import Counter
-from functools import partial
+from contextlib import closing
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vadlib.cubes.shards import CubeSet
+from vadlib.cubes.shards import BLOCK, CubeSet
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.engine.provenance import made_with
 from vadlib.io.files import sha256
@@ -16,12 +19,12 @@ from vadlib.io.ownership import publish
 from vadlib.io.tables import read_table, write_table
 from vadlib.manifest import Clip
 from vadlib.models.checkpoint import model_made_with
-from vadlib.pipeline.mapping import fingerprint, map_clips
+from vadlib.pipeline.mapping import Span, Split, fingerprint, map_clips
 from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.scorers import calibrated_scorer
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.frames import frame_scores
-from vadlib.scoring.scorer import Scorer, score_clip, value_names
+from vadlib.scoring.scorer import Scorer, Values, score_clip, value_names, with_dwell
 from vadlib.settings import ComputeSettings, DatasetSettings
 
 FLOORS = {
@@ -37,8 +40,9 @@ flow in the box, in the whole cube, its mean along the track; and that of where 
 def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Perturbed scores of the testing clips, a table of cubes and one of frames for each eta."""
     engine = make_engine(compute)
+    if compute.executor == "local":
+        compute = compute.model_copy(update={"workers": 1})  # whose networks use every core
     clips = places.load_manifest().split("testing")
-    scorer = calibrated_scorer(places, settings, engine)
     identity = {
         "eta": settings.eta,
         "loss": settings.perturbation_loss,
@@ -53,14 +57,21 @@ def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSetti
         places.cubes("raw"),
         places.cubes("flow"),
     ]
+    mark = fingerprint(__name__, identity, str(engine), *files)
+    _scorer(mark, places, settings, compute)  # what is wrong with it is said before anything is begun
     return map_clips(
-        partial(_score_clip, scorer, compute.score_batch, places),
+        partial(_score_clip, mark, places, settings, compute),
         clips,
         places.scores,
         suffix=".parquet",
-        fingerprint=fingerprint(__name__, identity, str(engine), *files),
-        workers=1,
+        fingerprint=mark,
+        compute=compute,
         label=f"score {places.name}",
+        split=Split(
+            partial(_spans, places, compute.score_batch),
+            partial(_measure_part, mark, places, settings, compute),
+            partial(_score_merged, mark, places, settings, compute),
+        ),
         finish=partial(_tables_of_etas, places, clips, settings, _made_with(places, settings, engine)),
     )
 
@@ -91,11 +102,63 @@ def _tables_of_etas(
     publish(tables, output)
 
 
-def _score_clip(scorer: Scorer, size: int, places: Places, clip: Clip, path: Path) -> dict[str, int]:
+@lru_cache(maxsize=1)
+def _scorer(mark: str, places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Scorer:
+    """Loaded once for all clips; `mark` tells it from one of other files."""
+    return calibrated_scorer(places, settings, make_engine(compute))
+
+
+def _score_clip(
+    mark: str, places: Places, settings: DatasetSettings, compute: ComputeSettings, clip: Clip, path: Path
+) -> dict[str, int]:
+    scorer = _scorer(mark, places, settings, compute)
+    cubes = CubeSet([(open_shard(places, clip, "raw"), open_shard(places, clip, "flow"))])
+    return _write_scores(scorer, places, clip, scorer.measure_all(cubes, settings.eta, compute.score_batch), path)
+
+
+def _spans(places: Places, size: int, clip: Clip, window: int) -> list[Span]:
+    """Parts of a clip's cubes, cut where batches and blocks begin, so that they are scored in the very same batches."""
+    with closing(open_shard(places, clip, "raw")) as shard:
+        frame = shard.read("frame")
+    step = math.lcm(size, BLOCK)
+    rows = np.searchsorted(frame, np.arange(window, clip.frames - window // 2, window)) // step * step
+    return [Span(a, b) for a, b in pairwise(sorted({0, *rows.tolist(), len(frame)}))]
+
+
+def _measure_part(
+    mark: str, places: Places, settings: DatasetSettings, compute: ComputeSettings, clip: Clip, span: Span, path: Path
+) -> dict[str, int]:
+    blocks = [(0, start, min(start + BLOCK, span.stop)) for start in range(span.first, span.stop, BLOCK)]
+    cubes = CubeSet([(open_shard(places, clip, "raw"), open_shard(places, clip, "flow"))], blocks=blocks)
+    measured = _scorer(mark, places, settings, compute).measure_all(cubes, settings.eta, compute.score_batch)
+    write_table(path, (pd.DataFrame(values).assign(eta=eta) for eta, values in measured.items()))
+    return {"cubes": len(cubes)}
+
+
+def _score_merged(
+    mark: str,
+    places: Places,
+    settings: DatasetSettings,
+    compute: ComputeSettings,
+    clip: Clip,
+    parts: list[Path],
+    path: Path,
+) -> dict[str, int]:
+    measured = {}
+    for eta in settings.eta:
+        table = pd.concat([read_table(part, "the same command", eta=eta).drop(columns="eta") for part in parts])
+        measured[eta] = {name: table[name].to_numpy() for name in table}
+    return _write_scores(_scorer(mark, places, settings, compute), places, clip, measured, path)
+
+
+def _write_scores(
+    scorer: Scorer, places: Places, clip: Clip, measured: dict[float, Values], path: Path
+) -> dict[str, int]:
+    """A clip's cubes with what was measured of all of them: tracks run over the whole clip."""
     raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     settings = scorer.settings
     frame, found = raw.read("frame"), raw.read("boxes")
-    measured = scorer.measure_clip(CubeSet([(raw, flow)]), frame, found, settings.eta, size)
+    measured = with_dwell(measured, frame, found)
     boxes = pd.DataFrame(found, columns=BOX)
     boxes.insert(0, "frame", frame)
     boxes["magnitude"] = flow.read("magnitude")

@@ -15,6 +15,7 @@ from vadlib.io.tables import write_csv
 from vadlib.models.checkpoint import save_model
 from vadlib.pipeline.networks import steps_a_point, trained_network
 from vadlib.pipeline.places import Places
+from vadlib.pipeline.processes import started_together, trained_by_processes
 from vadlib.pipeline.sets import training_cubes
 from vadlib.settings import Branch, ComputeSettings, DatasetSettings
 
@@ -26,7 +27,13 @@ def train_model(
     ownership.check(places.model(branch), *(places.metrics / n for n in (f"train_{branch}.json", f"loss_{branch}.csv")))
     cubes = training_cubes(places, (branch,), settings, drawn=True)
     engine = make_engine(compute)
-    network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
+    if compute.processes > 1 or started_together():
+        found = trained_by_processes(places.model(branch), branch, settings, compute, engine, cubes, live)
+        if found is None:
+            return Counter()  # the first process does the rest
+        network, done, scratch = found
+    else:
+        network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
     save_model(places.model(branch), network, settings.model, branch, settings.cube.length, made_with(engine))
     steps_an_epoch = math.ceil(len(cubes) / settings.training.batch)
     _write_loss(places, branch, done.losses, steps_an_epoch)

@@ -29,7 +29,7 @@ from vadlib.scoring.calibration import Calibration, Statistics
 from vadlib.scoring.kept import calibration_from, check_calibrated, statistics_from
 from vadlib.scoring.scorer import Scorer, make_evidence
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import Branch, DatasetSettings, DetectorSettings, YoloSettings, first_problem
+from vadlib.settings import Branch, DatasetSettings, DetectorSettings, OnnxSettings, YoloSettings, first_problem
 
 _COPIED = "copying the whole model folder again"  # what mends it: "make it again with ..."
 
@@ -126,7 +126,7 @@ def _settings(path: Path) -> DatasetSettings:
         settings = DatasetSettings.model_validate(content)
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', 'packaged'))}; {_AGAIN}") from None
-    if settings.detector.kind == "yolo":
+    if settings.detector.kind in ("yolo", "onnx"):
         named = PurePosixPath(settings.detector.weights)
         if named.is_absolute() or ".." in named.parts:
             raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
@@ -157,12 +157,17 @@ def for_new_footage(package: Package, yolo: Path | None) -> tuple[DetectorSettin
     return settings.detector, package.detector_weights
 
 
-def with_yolo(detector: DetectorSettings, weights: Path) -> YoloSettings:
-    """A YOLO of the user's, with the rules of these settings. Raises VadError where the file or folder is not there."""
+def with_yolo(detector: DetectorSettings, weights: Path) -> YoloSettings | OnnxSettings:
+    """A YOLO of the user's, or an ONNX file where the detector is one, with the rules of these settings.
+
+    Raises VadError where the file or folder is not there.
+    """
     if not weights.exists():
         raise VadError(f"{weights}: not found; expected a YOLO's weights: .pt, .onnx, .safetensors or *_openvino_model")
+    if detector.kind == "onnx" and weights.suffix == ".onnx":
+        return detector.model_copy(update={"weights": weights.name})
     own: dict[str, Any] = {"weights": weights.name}
-    if detector.kind in ("yolo", "torchvision"):
+    if detector.kind in ("yolo", "onnx", "torchvision"):
         own["image_size"] = detector.image_size
     if detector.rules is not None:
         own["rules"] = detector.rules

@@ -75,9 +75,7 @@ class Scorer:
         seen: bool = False,
     ) -> dict[float, Values]:
         """Of a clip's cubes, or a piece's, all that can be measured; `frame`, int (N,), rises, `boxes` are (N, 4)."""
-        dwell = dwell_of_clip(frame, boxes)
-        measured = self.measure_all(cubes, etas, size, seen=seen)
-        return {eta: {**values, "dwell": dwell} if values else {} for eta, values in measured.items()}
+        return with_dwell(self.measure_all(cubes, etas, size, seen=seen), frame, boxes)
 
     def parts(self, how: ScoreSettings, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
         """What each evidence adds to the cubes' scores, float64 (N,), comparable and weighted."""
@@ -99,6 +97,12 @@ class Scorer:
 
     def _normal(self, eta: float, name: EvidenceName, how: ScoreSettings) -> Normal | None:
         return self.calibration.normal.get(eta, {}).get(value_of(name, how))
+
+
+def with_dwell(measured: Mapping[float, Values], frame: np.ndarray, boxes: np.ndarray) -> dict[float, Values]:
+    """What was measured of a clip's cubes, whose frames, int (N,), rise, with the `dwell` of their boxes (N, 4)."""
+    dwell = dwell_of_clip(frame, boxes)
+    return {eta: {**values, "dwell": dwell} if values else {} for eta, values in measured.items()}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from vadlib.boxes.kinds import imported, motion, torchvision_detector, yolo
+from vadlib.boxes.kinds import imported, motion, onnx_detector, torchvision_detector, yolo
 from vadlib.boxes.table import DetectFrames
 from vadlib.manifest import Clip
 from vadlib.settings import DetectorSettings
@@ -22,6 +22,7 @@ class Kind(Protocol):
 
 KINDS: dict[str, Kind] = {
     "yolo": yolo,
+    "onnx": onnx_detector,
     "torchvision": torchvision_detector,
     "motion": motion,
     "import": imported,

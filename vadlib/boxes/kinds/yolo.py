@@ -21,6 +21,7 @@ from PIL import Image
 
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.errors import VadError
+from vadlib.io.files import disk_full, is_disk_full
 from vadlib.io.ownership import check
 from vadlib.io.weights import torch_device
 from vadlib.manifest import Clip
@@ -103,6 +104,14 @@ def _letterbox(
     return image
 
 
+def _check_installed() -> None:
+    if importlib.util.find_spec("ultralytics") is None:
+        raise VadError(
+            "detector.kind: yolo needs ultralytics (AGPL-3.0): pip install 'vadlib[yolo]'; or take another kind: "
+            "onnx or torchvision, or motion, which needs no weights"
+        )
+
+
 @cache
 def _ultralytics() -> Any:
     """ultralytics' `nn.tasks`, imported so that it installs, sends and prints nothing.
@@ -111,11 +120,7 @@ def _ultralytics() -> Any:
     number of OpenCV's threads, which it sets to none, and Pillow's `Image.open`, which it replaces by one that
     wants further packages for a file that is no image, are put back.
     """
-    if importlib.util.find_spec("ultralytics") is None:
-        raise VadError(
-            "detector.kind: yolo needs ultralytics (AGPL-3.0): pip install 'vadlib[yolo]'; or take another kind: "
-            "torchvision, or motion, which needs no weights"
-        )
+    _check_installed()
     folder = tempfile.mkdtemp(prefix="vadlib-ultralytics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     wanted = {"YOLO_CONFIG_DIR": folder, "YOLO_VERBOSE": "false", "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
@@ -171,8 +176,9 @@ def _load(weights: Path, device: str) -> Any:
 def weights_file(settings: YoloSettings, weights_folder: Path) -> Path:
     """The weights' file or folder, once there is something at it: a name ultralytics publishes is downloaded.
 
-    Raises VadError where that fails, for other names, and for formats that cannot be read here.
+    Raises VadError where that fails, for other names, for formats that cannot be read here, and without ultralytics.
     """
+    _check_installed()
     return _fetched(weights_folder / settings.weights)
 
 
@@ -232,6 +238,8 @@ def _download(weights: Path) -> None:
         try:
             fetched = Path(attempt_download_asset(str(Path(folder) / weights.name)))
         except Exception as error:
+            if is_disk_full(error):
+                raise disk_full(weights) from None
             reason = " ".join(str(error).split())
             raise VadError(f"{weights}: not found, and could not be downloaded ({reason}); {advice}") from None
         if not fetched.is_file():
