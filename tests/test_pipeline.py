@@ -138,22 +138,18 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
     errors = ["raw", "raw_median", "flow", "flow_median"]
     measured = [*errors, "speed", "looks", "place", "dwell", "cube_flow", "trunk_flow"]
     parts = [f"{name}_part" for name in ("raw", "flow", "speed", "looks", "place", "dwell")]
-    along = ["paper", "best", *parts, "cube_flow_track", "trunk_flow_track"]
+    along = ["paper", "best", *parts]
     assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "track", *measured, *along]
     assert cubes.notna().all(axis=None)
     testing = boxes[boxes["split"] == "testing"].reset_index(drop=True)
     pd.testing.assert_frame_equal(cubes[["clip", "frame", *BOX]], testing[["clip", "frame", *BOX]])
     frames = pd.read_parquet(work / "scores/eta_0.002/frames.parquet")
-    floors = {"box": "magnitude", "cube": "cube_flow", "cube along its track": "cube_flow_track"}
-    floors["trunk along its track"] = "trunk_flow_track"
-    assert list(frames) == ["clip", "frame", "boxes", "best", "paper", *(f"floor {name}" for name in floors), *parts]
+    assert list(frames) == ["clip", "frame", "boxes", "best", "paper", *parts]
     expected = [(key.split("/")[1], t) for key in truth.frames if "testing" in key for t in range(layouts.FRAMES)]
     assert list(zip(frames["clip"], frames["frame"], strict=True)) == expected
     highest = cubes.groupby(["clip", "frame"], sort=False)
     for column in ("best", "paper", *parts):
         np.testing.assert_array_equal(frames[column], highest[column].max())
-    for name, column in floors.items():
-        np.testing.assert_array_equal(frames[f"floor {name}"], highest[column].max())
     # All weights are 1: `best` is the sum of its parts.
     own = [f"{name}_part" for name in settings().best.evidence]
     np.testing.assert_allclose(cubes["best"], cubes[own].sum(axis=1), rtol=1e-6)
@@ -209,7 +205,7 @@ def test_frames_without_boxes_are_counted_and_rank_last(tmp_path, monkeypatch):
     run_stages(settings())
     frames = pd.read_parquet("work/mini/scores/eta_0.002/frames.parquet")
     empty = frames["clip"] == "01"
-    assert frames.loc[empty, ["best", "paper", "floor box", "looks_part"]].isna().all(axis=None)
+    assert frames.loc[empty, ["best", "paper", "looks_part"]].isna().all(axis=None)
     assert (frames["boxes"] == 0).equals(empty)
     assert json.loads(Path("metrics/mini/metrics.json").read_text())["counts"]["frames_without_boxes"] == 12
     # The four anomalous frames of clip 01 come after every other frame on the curve: below them lies

@@ -117,8 +117,8 @@ def score_frames(
     scorer: FootageScorer,
     clip: Clip,
     frames: Iterable[tuple[float, np.ndarray]],
-    pace: Pace = RECORDED,
     counts: Counter[str] | None = None,
+    pace: Pace = RECORDED,
 ) -> Iterator[ScoredFrame]:
     """Score the frames of one clip, (seconds, (H, W, 3) uint8 RGB), each taken once, and yield them in order.
 
@@ -132,7 +132,7 @@ def score_frames(
     waiting: deque[tuple[_Frame, dict[EvidenceName, np.ndarray]]] = deque()
 
     def scored() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for frame, scores, parts in _cubes_scored(scorer, clip, frames, pace, counts):
+        for frame, scores, parts in _cubes_scored(scorer, clip, frames, counts, pace):
             waiting.append((frame, parts))
             yield frame.cubes.frame, frame.cubes.boxes, np.stack([scores, *parts.values()], axis=1)
 
@@ -162,15 +162,15 @@ def _cubes_scored(
     scorer: FootageScorer,
     clip: Clip,
     frames: Iterable[tuple[float, np.ndarray]],
-    pace: Pace,
     counts: Counter[str] | None,
+    pace: Pace,
 ) -> Iterator[tuple[_Frame, np.ndarray, dict[EvidenceName, np.ndarray]]]:
     """Each frame with the scores of its cubes, and their parts, before tracks."""
     settings, how = scorer.scorer.settings, scorer.how
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    found, *others = copies_of(_boxes(scorer, clip, for_boxes, pace, counts), 3)
+    found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
     raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
@@ -217,7 +217,7 @@ def _cubes_scored(
 
 
 def _boxes(
-    scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], pace: Pace, counts: Counter[str] | None
+    scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], counts: Counter[str] | None, pace: Pace
 ) -> Iterator[Boxes]:
     """The boxes of each frame; none of those that are not wanted, which the detector does not see."""
     wanted: deque[bool] = deque()
@@ -229,8 +229,7 @@ def _boxes(
         found = iter(scorer.detector(clip, first, seen) if seen else ())
         return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
-    settings = scorer.scorer.settings.detector
-    for boxes in detect_clip(clip, frames, detect, settings, pace.detected, counts=counts):
+    for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
         yield boxes if wanted.popleft() else boxes.take(slice(0))
 
 

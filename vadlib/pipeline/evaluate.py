@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vadlib.errors import VadError
+from vadlib.evaluation.floors import floor_scores
 from vadlib.evaluation.frames import (
     Interval,
     clip_draws,
@@ -56,7 +57,7 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     headline = results[settings.eta[0]]
     thresholds = load_calibration(places).thresholds
     draws = clip_draws(len(clips))
-    floors = _columns_alone(labels, headline, "floor ", draws)
+    floors = _columns_alone(labels, _floors(places, clips, settings.eta[0]), "floor ", draws)
     best_floor = max(floors, key=lambda row: row["micro"] or 0)
     made_with = _made_with(places, settings.eta[0])
     counts = {
@@ -266,6 +267,17 @@ def _frame_scores(places: Places, clips: tuple[Clip, ...], eta: float) -> list[p
                 f"{path}: clip {clip.name} has {found} scores, but {clip.frames} frames; run {places.made_by('score')}"
             )
     return [by_clip[clip.name] for clip in clips]
+
+
+def _floors(places: Places, clips: tuple[Clip, ...], eta: float) -> list[pd.DataFrame]:
+    """The frame scores of each floor, clip by clip, in columns `floor <name>`."""
+    found = []
+    for clip in clips:
+        cubes = read_table(places.scores_of(eta, "cubes"), places.made_by("score"), clip=clip.name)
+        flow = {name: cubes[name].to_numpy() for name in ("magnitude", "cube_flow", "trunk_flow")}
+        scores = floor_scores(cubes["frame"].to_numpy(), cubes[BOX].to_numpy(), flow, clip.frames)
+        found.append(pd.DataFrame({f"floor {name}": column for name, column in scores.items()}))
+    return found
 
 
 def _detections(places: Places, clips: tuple[Clip, ...], eta: float, name: Configuration) -> list[ClipDetections]:

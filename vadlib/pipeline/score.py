@@ -27,15 +27,6 @@ from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.scorer import Scorer, Values, score_clip, value_names, with_dwell
 from vadlib.settings import ComputeSettings, DatasetSettings
 
-FLOORS = {
-    "box": "magnitude",
-    "cube": "cube_flow",
-    "cube along its track": "cube_flow_track",
-    "trunk along its track": "trunk_flow_track",
-}
-"""What reaches a score with nothing learned: a frame's largest of these columns of the cubes. The mean length of the
-flow in the box, in the whole cube, its mean along the track; and that of where a trunk is."""
-
 
 def score_clips(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
     """Perturbed scores of the testing clips, a table of cubes and one of frames for each eta."""
@@ -170,7 +161,6 @@ def _write_scores(
         best, paper = settings.best, settings.paper
         along_best = {"best": scorer.scores(best, values, eta)}
         along_best |= {f"{name}_part": part for name, part in scorer.best_parts(values, eta).items()}
-        along_best |= {f"{name}_track": values[name] for name in ("cube_flow", "trunk_flow")}
         of_best = score_clip(best, frame, found, along_best, clip.frames)
         of_paper = score_clip(paper, frame, found, {"paper": scorer.scores(paper, values, eta)}, clip.frames)
         parts.append(boxes.assign(eta=eta, track=of_best.tracks, **values, **of_paper.columns, **of_best.columns))
@@ -185,8 +175,7 @@ def _cubes_of(part: Path, clip: Clip, eta: float) -> pd.DataFrame:
 
 
 def _frames_of(settings: DatasetSettings, part: Path, clip: Clip, eta: float) -> pd.DataFrame:
-    """A row for each frame: each configuration's score, and the largest of each floor's column and of each evidence's
-    part, NaN without boxes."""
+    """A row for each frame: each configuration's score, and the largest of each evidence's part, NaN without boxes."""
     table = _cubes_of(part, clip, eta)
     frame = table["frame"].to_numpy()
 
@@ -199,6 +188,5 @@ def _frames_of(settings: DatasetSettings, part: Path, clip: Clip, eta: float) ->
         "boxes": np.bincount(frame, minlength=clip.frames),
     }
     columns |= {name: largest(name, how.top) for name, how in settings.configurations.items()}
-    columns |= {f"floor {name}": largest(column) for name, column in FLOORS.items()}
     columns |= {column: largest(column) for column in table if column.endswith("_part")}
     return pd.DataFrame(columns)

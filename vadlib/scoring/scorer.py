@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from vadlib.scoring.evidence import EVIDENCE, Evidence
 from vadlib.scoring.evidence.dwell import dwell_of_clip
 from vadlib.scoring.evidence.speed import mean_length, trunk_speed
 from vadlib.scoring.perturbation import perturbed_errors
-from vadlib.scoring.tracks import average_along_tracks
+from vadlib.scoring.tracks import average_clip
 from vadlib.settings import Branch, DatasetSettings, EvidenceName, ScoreSettings
 
 Values = dict[str, np.ndarray]
@@ -124,12 +123,8 @@ def score_clip(
         columns: float (N,) each: scores of `Scorer.scores`, or what else an object has.
         frames: the clip's.
     """
-    edges = np.searchsorted(frame, np.arange(frames + 1))
     table = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
-    own = ((t, boxes[a:b], table[a:b]) for t, (a, b) in enumerate(pairwise(edges)) if b > a)
-    found = list(average_along_tracks(own, how.track_half_life, how.track_after))
-    averaged = np.concatenate([f.scores for f in found]) if found else table
-    tracks = np.concatenate([f.tracks for f in found]) if found else np.empty(0, np.int64)
+    averaged, tracks = average_clip(frame, boxes, table, frames, how.track_half_life, how.track_after)
     return ClipScores(dict(zip(columns, averaged.T, strict=True)), tracks)
 
 

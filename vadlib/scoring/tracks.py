@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -119,6 +120,27 @@ def average_along_tracks(
             yield _averaged(*waiting.popleft(), half_life, after)
     while waiting:
         yield _averaged(*waiting.popleft(), half_life, after)
+
+
+def average_clip(
+    frame: np.ndarray, boxes: np.ndarray, table: np.ndarray, frames: int, half_life: float, after: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """`average_along_tracks` of a clip's N boxes.
+
+    Args:
+        frame: int (N,), rising: the frame of each box.
+        boxes: float (N, 4), xyxy.
+        table: float64 (N, K).
+        frames: the clip's.
+
+    Returns the averages, float64 (N, K), and which object each box is, int64 (N,).
+    """
+    edges = np.searchsorted(frame, np.arange(frames + 1))
+    own = ((t, boxes[a:b], table[a:b]) for t, (a, b) in enumerate(pairwise(edges)) if b > a)
+    found = list(average_along_tracks(own, half_life, after))
+    if not found:
+        return table, np.empty(0, np.int64)
+    return np.concatenate([f.scores for f in found]), np.concatenate([f.tracks for f in found])
 
 
 def _averaged(frame: int, tracks: list[Track], half_life: float, after: int) -> Averaged:
