@@ -17,7 +17,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.watch.loopback import Hook, free_port, rtsp
+from tests.watch.loopback import Hook, eventually, free_port, rtsp
 from tests.watch.test_watch import Watching
 from vadlib.cli.commands import run
 from vadlib.errors import VadError
@@ -61,6 +61,7 @@ def soak(
             time.sleep(AWAY / 2)
         time.sleep(AWAY / 2)
     hook.open()
+    eventually(lambda: not sum(watching.status()["waiting"].values()), 120)  # else the next run would bring them
     events, _ = watching.end()
     hook.close()
     sent, got = [f"{e['id']}-{e['state']}" for e in events], [key for key, _ in hook.got]

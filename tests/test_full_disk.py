@@ -20,4 +20,4 @@ def test_a_disk_full_at_any_write_is_one_line_and_the_next_run_makes_the_same_by
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line for line in done.stdout.splitlines() if line.endswith("| ok |")]
-    assert len(rows) == 2 * 15
+    assert len(rows) == 2 * 16

@@ -112,7 +112,7 @@ def _quick():
         patch.setattr(find, "claimed_length", lambda *_: None)
         patch.setattr(scoring._Findings, "report", lambda self, title, *_: title)
         patch.setattr(scoring, "write_report", write_text)
-        patch.setattr(footage.annotate, "KEYFRAMES", 1)
+        patch.setattr(footage.mp4, "KEYFRAMES", 1)
         yield
 
 

@@ -408,7 +408,7 @@ CALLED = {
     "detect": (detect, "read_frames"),
     "flow": (flow, "read_frames"),
     "build_raw": (build_raw, "read_frames"),
-    "build_flow": (build_flow, "read_flow"),
+    "build_flow": (build_flow, "cubes_of_clip"),
     "score": (score, "CubeSet"),
 }
 
@@ -594,7 +594,7 @@ def test_a_final_table_that_cannot_be_written_loses_no_clip(copied, finished, mo
     real = writes.write_table
 
     def full(path, parts, *about):
-        if path.is_relative_to(".scratch") and "made" in path.parts:
+        if path.is_relative_to(".scratch") and "tries" in path.parts:
             return real(path, parts, *about)
         raise Killed
 

@@ -183,7 +183,7 @@ def test_networks_are_those_that_either_way_to_score_needs(best, paper, branches
         ),
         (
             {"detector": {"kind": "yollo"}},
-            "dataset.mine.detector.kind: must be one of yolo, torchvision, motion, import, not 'yollo'",
+            "dataset.mine.detector.kind: must be one of yolo, onnx, torchvision, motion, import, not 'yollo'",
         ),
         (
             {"flow": {"kind": "dsi"}},

@@ -11,6 +11,7 @@ from tests.layouts import write_frames_folders
 from tests.projects import COMPUTE, MINI, run_stages, settings, write_boxes, write_params
 from vadlib.errors import VadError
 from vadlib.pipeline import report
+from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.places import Places
 from vadlib.report.contents import Report
 from vadlib.report.page import write_report
@@ -79,7 +80,8 @@ def test_each_anomaly_is_its_frames_worst_cube_with_the_errors_that_scored_it(wr
         assert list(anomaly.box) == worst[["x1", "y1", "x2", "y2"]].tolist()
         for branch, seen in anomaly.view.branches.items():
             assert seen.after.error == pytest.approx(worst[branch], rel=1e-4)
-        assert anomaly.reason == reason({name: worst[f"{name}_part"] for name in settings().best.evidence})
+        parts = {name: worst[f"{name}_part"] for name in settings().best.evidence}
+        assert anomaly.reason == reason(parts, load_calibration(Places.of("mini")).objects(0.002))
 
 
 def test_the_same_project_gives_the_same_page(project):
