@@ -35,7 +35,7 @@ def write(path: Path, family: str, batch: int | str = 1, side: int | str = 64, c
         pool = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
         nodes += [
             helper.make_node("AveragePool", ["images"], [f"mean{stride}"], **pool),
-            helper.make_node("Conv", [f"mean{stride}", "weights", "bias"], [f"seen{stride}"]),
+            helper.make_node("Conv", [f"mean{stride}", "weights", "bias"], [f"seen{stride}"], kernel_shape=[1, 1]),
             helper.make_node("Reshape", [f"seen{stride}", "flat"], [f"row{stride}"]),
         ]
         parts.append(f"row{stride}")
