@@ -8,6 +8,7 @@ joined by a veth pair; the disk is the folder that they share. Once both hosts w
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -138,6 +139,8 @@ def nodes(folder: Path) -> Iterator[None]:
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--include-dashboard=false"]
     ray += ["--object-store-memory", str(80 << 20), "--disable-usage-stats"]
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this cluster alone, for its nodes and the driver
     environment = {**os.environ, "PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
     begun = []
     try:
