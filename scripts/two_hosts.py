@@ -8,6 +8,7 @@ joined by a veth pair; the disk is the folder that they share. Once both hosts w
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from vadlib.settings import StreetSourceSettings as Street
 
 HOSTS = {"vad-one": "10.77.0.1", "vad-two": "10.77.0.2"}
 HEAD = "10.77.0.1:6379"
+HEAD_ONLY = ["--head", "--port=6379", "--include-dashboard=false", "--disable-usage-stats"]
 PLACES = Places.of("two_hosts")
 
 
@@ -135,14 +137,16 @@ def namespaces() -> Iterator[None]:
 @contextlib.contextmanager
 def nodes(folder: Path) -> Iterator[None]:
     """A Ray node on each host."""
-    ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--include-dashboard=false"]
-    ray += ["--object-store-memory", str(80 << 20), "--disable-usage-stats"]
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]
+    ray += ["--object-store-memory", str(80 << 20)]
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this cluster alone, for its nodes and the driver
     environment = {**os.environ, "PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
     begun = []
     try:
         for host, address in HOSTS.items():
-            where = ["--head", "--port=6379"] if address == HEAD.split(":")[0] else [f"--address={HEAD}"]
+            where = HEAD_ONLY if address == HEAD.split(":")[0] else [f"--address={HEAD}"]
             with (folder / f"{host}.log").open("w") as log:
                 command = [*ray, *where, f"--node-ip-address={address}"]
                 begun.append(
@@ -150,7 +154,9 @@ def nodes(folder: Path) -> Iterator[None]:
                         within(host, command), stdout=log, stderr=log, start_new_session=True, env=environment
                     )
                 )
-            time.sleep(20 if "--head" in where else 10)
+            time.sleep(20)
+            if begun[-1].poll() is not None:
+                raise VadError(f"{host}: no Ray node: {(folder / f'{host}.log').read_text().strip()[-300:]}")
         yield
     finally:
         for node in begun:
