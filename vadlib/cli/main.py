@@ -98,6 +98,8 @@ YoloWeights = Annotated[
 ]
 
 
+ModelFolder = Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")]
+Limit = Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at what cannot be read, with exit code 1, instead of leaving it out.")
 ]
@@ -118,9 +120,9 @@ def score(
             "standard input, one a line, as they come.",
         ),
     ],
-    model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
+    model: ModelFolder,
     output: Annotated[Path, typer.Option(help="Folder for what is found; each of several clips gets its own in it.")],
-    threshold: Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")] = None,
+    threshold: Limit = None,
     detector_weights: YoloWeights = None,
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
@@ -248,9 +250,9 @@ def watch(
             "come into, a file at its own pace; `name=` before one names the camera.",
         ),
     ],
-    model: Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")],
+    model: ModelFolder,
     output: Annotated[Path, typer.Option(help="Folder for events, their videos, and tables.")],
-    threshold: Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")] = None,
+    threshold: Limit = None,
     detector_weights: YoloWeights = None,
     shortest: Annotated[float, typer.Option(min=0, help="Seconds above the threshold that make an event.")] = 0.5,
     cool_off: Annotated[float, typer.Option(min=0, help="Seconds after an event without another.")] = 10.0,

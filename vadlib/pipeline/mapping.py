@@ -5,6 +5,7 @@ killed finds there the clips it had finished; other settings or inputs have anot
 them. When every clip is done the folder is moved to where the stage's output belongs, or made into it.
 """
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -55,9 +56,6 @@ class Span:
     start: Any = None  # where reading can begin, as `spans` says it
 
 
-PARTS, COUNTS_OF_PARTS = "parts", "counts of parts"
-
-
 @dataclass(frozen=True)
 class Split:
     """How a stage works on a long clip in parts. The whole is byte for byte what `Work` would have made."""
@@ -99,14 +97,12 @@ def map_clips(
     counts: Counter[str] = Counter()
     for clip in clips:
         artefact, note = _places(made, scratch, clip, suffix)
-        before = _kept(artefact, note)
+        before = _kept(artefact, note, scratch)
         if before is None:
             todo.append(clip)
-            for path in (artefact, note):
-                _set_aside(path, scratch / "damaged")
         else:
             counts.update(before)
-    parts: dict[str, list[Path]] = {}  # of clips that are worked on in parts, in order
+    parts: dict[str, list[tuple[Path, Path]]] = {}  # of clips that are worked on in parts, in order: with their notes
 
     def jobs() -> Iterator[Task]:
         for clip in todo:
@@ -119,19 +115,17 @@ def map_clips(
             of_clip = parts[clip.key] = []
             for span in spans:
                 name = f"{clip.name}/{span.first}-{span.stop}"
-                place = scratch / PARTS / clip.split / f"{name}{suffix}"
-                of_clip.append(place)
-                note = scratch / COUNTS_OF_PARTS / clip.split / f"{name}.json"
-                if _kept(place, note) is None:
-                    for path in (place, note):
-                        _set_aside(path, scratch / "damaged")
+                place = scratch / "parts" / clip.split / f"{name}{suffix}"
+                note = scratch / "counts of parts" / clip.split / f"{name}.json"
+                of_clip.append((place, note))
+                if _kept(place, note, scratch) is None:
                     yield _task(scratch, clip, place, note, span.stop - span.first, span)
 
     started, frames = time.monotonic(), 0
     do = partial(_one, work, split)
     with progress(len(clips), label, "clip", done=len(clips) - len(todo)) as bar:
 
-        def landed(results: Iterator[tuple[Task, Any]]) -> Iterator[Task]:
+        def landed(results: Iterator[tuple[Task, Any]]) -> Iterator[tuple[Task, dict[str, int]]]:
             nonlocal frames
             for task, (aside, found) in results:
                 _, _, artefact, note, *_ = task.args
@@ -141,21 +135,21 @@ def map_clips(
                 write_json(note, {"counts": found, "artefact": identity(artefact)})
                 frames += task.size
                 bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
-                yield task
+                yield task, found
             # What was tried in vain, and by workers that were given up, is not in its place.
             remove_own(scratch / "tries")
 
-        for task in landed(run(do, jobs(), compute)):
-            clip, _, _, note, span, _ = task.args
+        for task, found in landed(run(do, jobs(), compute)):
+            *_, span, _ = task.args
             if span is None:
-                counts.update(read_json(note, "the same command")["counts"])
+                counts.update(found)
                 bar.update()
         whole = [clip for clip in todo if clip.key in parts]
         merges = [_task(scratch, c, *_places(made, scratch, c, suffix), c.frames, None, parts[c.key]) for c in whole]
-        for task in landed(run(do, merges, compute)):
-            counts.update(read_json(task.args[3], "the same command")["counts"])
+        for _, found in landed(run(do, merges, compute)):
+            counts.update(found)
             bar.update()
-    remove_own(scratch / PARTS)
+    remove_own(scratch / "parts")
     finish(made, output)
     remove_own(scratch)
     return counts
@@ -224,7 +218,7 @@ def _one(
     artefact: Path,
     note: Path,
     span: Span | None,
-    parts: list[Path] | None,
+    parts: list[tuple[Path, Path]] | None,
 ) -> tuple[Path, dict[str, int]]:
     """Make an artefact in a folder of its own, and return where, and what to count. Only what a worker reports is moved
     to its place: one that was given up and yet lives, as behind a broken network, writes where nobody looks."""
@@ -232,10 +226,9 @@ def _one(
     if split is not None and span is not None:
         return aside, split.work(clip, span, aside)
     if split is not None and parts is not None:
-        found = Counter(split.merge(clip, parts, aside))
-        for part in parts:
-            name = part.relative_to(tries.parent / PARTS).with_suffix("").as_posix()
-            of_part = read_json(tries.parent / COUNTS_OF_PARTS / f"{name}.json", "the same command")["counts"]
+        found = Counter(split.merge(clip, [part for part, _ in parts], aside))
+        for _, told in parts:
+            of_part = read_json(told, "the same command")["counts"]
             found.update({key: of_part[key] for key in split.added if key in of_part})
         return aside, dict(found)
     return aside, work(clip, aside)
@@ -249,12 +242,13 @@ def _set_aside(path: Path, folder: Path) -> None:
         print(f"warning: {path}: damaged, or changed; moved to {folder}, and made again", file=sys.stderr)
 
 
-def _kept(artefact: Path, note: Path) -> dict[str, int] | None:
-    """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again."""
-    if not (artefact.exists() and note.exists()):
-        return None
-    try:
+def _kept(artefact: Path, note: Path, scratch: Path) -> dict[str, int] | None:
+    """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again, and
+    what was changed meanwhile is out of the way."""
+    with contextlib.suppress(VadError, KeyError, TypeError, ValueError):  # not there, or damaged
         found = read_json(note, "the same command")
-        return dict(found["counts"]) if found["artefact"] == identity(artefact) else None
-    except (VadError, KeyError, TypeError, ValueError):  # damaged
-        return None
+        if artefact.exists() and found["artefact"] == identity(artefact):
+            return dict(found["counts"])
+    for path in (artefact, note):
+        _set_aside(path, scratch / "damaged")
+    return None
