@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # A shell starts jobs in the background with Ctrl-C ignored, and so would be the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# `make test` tells a make that a test starts that it is an inner one, which then prints its folder; a git hook tells
+# a git that a test starts which repository it is to work on. What tests start is to be as it is for a person.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")
