@@ -10,7 +10,7 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.scoring.evidence import EVIDENCE, looks
-from vadlib.scoring.evidence.dwell import REACH, Dwell, dwell_of_clip
+from vadlib.scoring.evidence.dwell import MISSED, REACH, Dwell, dwell_of_clip
 from vadlib.scoring.evidence.looks import Looks
 from vadlib.scoring.evidence.place import Place, places
 from vadlib.scoring.evidence.speed import Speed, mean_length, trunk_speed
@@ -98,31 +98,51 @@ def test_where_nothing_moves_a_step_of_flow_is_the_measure():
 # Dwell
 
 
-def test_dwell_counts_the_frames_in_which_something_was_where_an_object_is():
-    """One that stands, one that walks on by a box's width, one that comes for a single frame."""
-    dwell = Dwell()
-    found = []
-    for t in range(5):
-        boxes = [[0, 0, 10, 20], [100 + 10 * t, 0, 110 + 10 * t, 20]] + ([[50, 0, 60, 20]] if t == 3 else [])
-        found.append(dwell.measure(t, np.array(boxes, np.float32)).tolist())
-    assert found == [[1, 1], [2, 1], [3, 1], [4, 1, 1], [5, 1]]
+def person(x: float, height: float = 40.0, width: float = 16.0) -> list[float]:
+    """A box whose feet are at `x`."""
+    return [x - width / 2, 100 - height, x + width / 2, 100]
 
 
-def test_dwell_does_not_mind_frames_missed_nor_two_boxes_in_one():
+def dwells(frames: dict[int, list]) -> dict[int, list[float]]:
+    """What is measured of each frame's boxes."""
     dwell = Dwell()
-    stands = np.array([[0, 0, 10, 20]], np.float32)
-    dwell.measure(0, np.repeat(stands, 2, axis=0))
-    dwell.measure(1, np.empty((0, 4), np.float32))
-    dwell.measure(2, stands + 100)
-    assert dwell.measure(4, stands).tolist() == [2]
+    return {t: dwell.measure(t, np.array(boxes, np.float32).reshape(-1, 4)).tolist() for t, boxes in frames.items()}
+
+
+def test_dwell_counts_the_frames_in_which_an_object_was_where_it_is():
+    """One that stands, one that walks on, one that comes for a single frame."""
+    found = dwells({t: [person(50), person(100 + 8 * t)] + ([person(250)] if t == 3 else []) for t in range(5)})
+    assert found == {0: [1, 1], 1: [2, 2], 2: [3, 2], 3: [4, 2, 1], 4: [5, 2]}  # 8 px are near, 16 are not
+
+
+def test_a_stay_goes_on_through_a_turn_and_a_step_to_and_fro():
+    found = dwells({t: [person(50 + (0, 6, 12, 6)[t % 4], width=(12, 26)[t % 2])] for t in range(60)})
+    assert found[59] == [60]
+
+
+def test_a_stay_goes_on_where_a_detector_missed_somebody_for_a_while():
+    seen = [*range(30), *range(29 + MISSED, 60)]
+    assert dwells({t: [person(50)] if t in seen else [] for t in range(60)})[59] == [len(seen)]
+    late = [*range(20), *range(20 + MISSED, 60)]
+    assert dwells({t: [person(50)] if t in late else [] for t in range(60)})[59] == [60 - 20 - MISSED]
+
+
+def test_who_walks_by_takes_over_no_stay():
+    """Somebody stands, and goes behind a child and a giant who come to the same place."""
+    found = dwells({t: [person(50)] if t < 30 else [person(50, height=20), person(50, height=90)] for t in range(32)})
+    assert found[31] == [2, 2]
+    assert dwells({t: [person(50), person(90 - 4 * t)] for t in range(20)})[10][1] < 10  # passes in front of one
 
 
 def test_dwell_looks_back_on_so_many_frames_and_keeps_no_more():
     dwell = Dwell()
     for t in range(REACH + 50):
-        found = dwell.measure(t, np.array([[0, 0, 10, 20]], np.float32))
+        found = dwell.measure(t, np.array([person(50)], np.float32))
     assert found.tolist() == [REACH + 1]
-    assert len(dwell._before) == REACH + 1
+    [stay] = dwell._stays.values()
+    assert len(stay.frames) == len(stay.feet) == REACH + 1
+    dwell.measure(REACH + 100, np.empty((0, 4), np.float32))
+    assert not dwell._stays
 
 
 def test_dwell_of_a_clip_is_that_of_its_frames():

@@ -13,7 +13,7 @@ WORDS: dict[EvidenceName, str] = {
     "speed": "it is as fast as {}",
     "looks": "it looks as unlike all that was seen as {}",
     "place": "it is as far from where such objects are as {}",
-    "dwell": "something has been there for as long as {}",
+    "dwell": "it has been there for as long as {}",
 }
 WORTH_SAYING = 20
 """One in fewer is no reason."""
@@ -27,7 +27,7 @@ def reason(parts: Mapping[EvidenceName, float], objects: int) -> str:
     """
     found = []
     for name in sorted(parts, key=lambda name: -parts[name])[:2]:
-        often = rarity(parts[name])
+        often = rarity(name, parts[name])
         if often >= WORTH_SAYING:
             share = f"1 in {_rounded(often):,}" if often < objects else f"fewer than 1 in {_rounded(objects):,}"
             found.append(WORDS[name].format(f"{share} normal objects"))
