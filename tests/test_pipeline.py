@@ -136,8 +136,8 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
     assert len(boxes) == 5 * layouts.FRAMES + ANOMALOUS
     cubes = pd.read_parquet(work / "scores/eta_0.002/cubes.parquet")
     errors = ["raw", "raw_median", "flow", "flow_median"]
-    measured = [*errors, "speed", "looks", "place", "dwell", "cube_flow", "trunk_flow"]
-    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "looks", "place", "dwell")]
+    measured = [*errors, "speed", "velocity", "looks", "place", "dwell", "cube_flow", "trunk_flow"]
+    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "velocity", "looks", "place", "dwell")]
     along = ["paper", "best", *parts]
     assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "track", *measured, *along]
     assert cubes.notna().all(axis=None)

@@ -28,7 +28,7 @@ from vadlib.errors import VadError
 
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
-EvidenceName = Literal["raw", "flow", "speed", "looks", "place", "dwell"]
+EvidenceName = Literal["raw", "flow", "speed", "velocity", "looks", "place", "dwell"]
 SPLITS = ("training", "testing")
 
 
@@ -355,8 +355,8 @@ class ScoreSettings(Settings):
     """One way from what is measured of each cube to the score of its frame. The defaults are those of `best`."""
 
     evidence: Annotated[tuple[EvidenceName, ...], BeforeValidator(_tuple)] = setting(
-        ("raw", "flow", "speed", "looks", "dwell"),
-        "what is added up: the networks' errors `raw` and `flow`, `speed`, `looks`, `place`, `dwell`",
+        ("raw", "flow", "speed", "velocity", "looks", "dwell"),
+        "what is added up: the networks' errors `raw` and `flow`, `speed`, `velocity`, `looks`, `place`, `dwell`",
     )
     error: Literal["norm", "median"] = setting(
         "median",

@@ -14,6 +14,7 @@ from vadlib.scoring.evidence.dwell import MISSED, REACH, Dwell, dwell_of_clip
 from vadlib.scoring.evidence.looks import Looks
 from vadlib.scoring.evidence.place import Place, places
 from vadlib.scoring.evidence.speed import Speed, mean_length, trunk_speed
+from vadlib.scoring.evidence.velocity import Velocity, trunk_velocity
 from vadlib.scoring.scorer import arrays_of, make_evidence
 from vadlib.settings import BRANCHES, EvidenceName
 from vadlib.units import FLOW_STEPS
@@ -93,6 +94,44 @@ def test_where_nothing_moves_a_step_of_flow_is_the_measure():
     speed = Speed(None)
     speed.fit(cubes(10))
     assert speed.measure(cubes(2, flow=moving(0, 1))).tolist() == [0, FLOW_STEPS]
+
+
+# Velocity
+
+
+def going(*vectors: tuple[float, float]) -> np.ndarray:
+    """Flow of cubes that go so many px per frame to the right and down."""
+    flow = np.zeros((len(vectors), 3, SIDE, SIDE, 2), np.int16)
+    flow[:] = (np.array(vectors) * FLOW_STEPS)[:, None, None, None]
+    return flow
+
+
+def test_a_velocity_is_as_far_from_normal_as_from_the_nearest_in_units_of_what_is_fast_there():
+    velocity = Velocity(None)
+    for way in ((4.0, 0.0), (3.0, 0.0)):  # all walk to the right, in whatever parts it comes
+        velocity.fit(cubes(50, flow=going(*[way] * 50), boxes=[standing(0, 100, 50)] * 50))
+    own = going((4, 0), (3.5, 0), (0, 0), (-4, 0), (3, 4))
+    found = velocity.measure(cubes(5, flow=own, boxes=[standing(0, 100, 50)] * 5))
+    np.testing.assert_allclose(found, [0, 0.125, 0.75, 1.75, 1.0], rtol=1e-6)
+
+
+def test_a_velocity_that_was_learned_is_held_against_the_others():
+    velocity, seen = Velocity(None), cubes(3, flow=going((1, 0), (2, 0), (4, 0)))
+    velocity.fit(seen)
+    assert velocity.measure(seen).tolist() == [0, 0, 0]
+    once = velocity.measure(seen, seen=True)
+    np.testing.assert_allclose(once / once[0], [1, 1, 2])
+    kept = Velocity(velocity.arrays())
+    np.testing.assert_array_equal(kept.measure(seen, seen=True), once)
+    alone = Velocity(None)
+    alone.fit(cubes(1, flow=going((1, 0))))
+    assert alone.measure(cubes(1, flow=going((1, 0))), seen=True).tolist() == [0]
+
+
+def test_limbs_that_swing_are_no_way_to_go():
+    flow = np.zeros((1, 3, SIDE, SIDE, 2), np.int16)
+    flow[0, 0, ..., 0], flow[0, 1, ..., 0], flow[0, 2, ..., 1] = 3 * FLOW_STEPS, -3 * FLOW_STEPS, 3 * FLOW_STEPS
+    assert trunk_velocity(flow).tolist() == [[0.0, 1.0]]
 
 
 # Dwell
@@ -263,7 +302,7 @@ def test_what_was_learned_is_kept_and_read_again():
         kind.fit(take(sample, slice(0, 3)))
         kind.fit(take(sample, slice(3, 4)))
     arrays = arrays_of(first)
-    assert set(arrays) == {"looks.features", "looks.network", "place.places", "speed.seen"}
+    assert set(arrays) == {"looks.features", "looks.network", "place.places", "speed.seen", "velocity.seen"}
     assert (arrays["looks.features"].shape, arrays["place.places"].shape) == ((4, 1280), (4, 4))
     other = join(sample, cubes(1, raw=pictures(1, seed=9), boxes=[standing(50, 90, 5)]))
     again = make_evidence(ENGINE, arrays)

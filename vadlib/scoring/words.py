@@ -11,6 +11,7 @@ WORDS: dict[EvidenceName, str] = {
     "raw": "its pixels are restored as badly as those of {}",
     "flow": "it moves unlike what its looks foretell, as {}",
     "speed": "it is as fast as {}",
+    "velocity": "it goes as unusual a way as {}",
     "looks": "it looks as unlike all that was seen as {}",
     "place": "it is as far from where such objects are as {}",
     "dwell": "it has been there for as long as {}",
