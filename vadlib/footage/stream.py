@@ -170,7 +170,7 @@ def _cubes_scored(
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
+    boxes_found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
     raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
@@ -201,7 +201,7 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, found, strict=True):
+    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
         waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
@@ -226,8 +226,8 @@ def _boxes(
         looked_at = [pace.wanted(first + step) for step in range(len(chunk))]
         wanted.extend(looked_at)
         seen = [frame for frame, is_wanted in zip(chunk, looked_at, strict=True) if is_wanted]
-        found = iter(scorer.detector(clip, first, seen) if seen else ())
-        return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
+        detected = iter(scorer.detector(clip, first, seen) if seen else ())
+        return [next(detected) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
     for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
         yield boxes if wanted.popleft() else boxes.take(slice(0))
