@@ -7,14 +7,16 @@ is held in memory is bounded by how far they look ahead, whatever the length of 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from vadlib.boxes.detect import detect_clip
 from vadlib.boxes.kinds.registry import make_detector
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
+from vadlib.clips import read_footage
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
 from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
@@ -23,7 +25,7 @@ from vadlib.flow.kinds.registry import make_estimator
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
 from vadlib.scoring.frames import frame_scores
-from vadlib.scoring.model_folder import Package, for_new_footage
+from vadlib.scoring.model_folder import Package, for_new_footage, read_package
 from vadlib.scoring.scorer import Scorer
 from vadlib.scoring.tracks import average_along_tracks
 from vadlib.scoring.words import reason
@@ -65,6 +67,21 @@ class FootageScorer:
         """New footage is scored by `best`."""
         return self.scorer.settings.best
 
+    @property
+    def threshold(self) -> float:
+        """The model's own: a frame whose score is above it is anomalous."""
+        return self.scorer.calibration.thresholds["best"].value
+
+    def score(self, footage: str | PathLike[str], fps: float = 25.0) -> "Iterator[ScoredFrame]":
+        """Score a video file, or a folder of images, in one pass, and yield its frames in order as they are scored.
+
+        Nothing is kept of a frame that was yielded, so that footage of any length takes the same memory. `fps` is the
+        rate of images whose names hold no times, in frames per second. Raises FootageError, in one line, where nothing
+        can be read, and at a frame that cannot be.
+        """
+        path = Path(footage)
+        return score_frames(self, Clip(path.stem, "testing", str(path), 0, 0, 0), read_footage(path, path.stem, fps))
+
 
 @dataclass(frozen=True)
 class ScoredFrame:
@@ -95,6 +112,24 @@ class ScoredFrame:
         if self.top is None or self.objects is None:
             return ""
         return reason({name: float(part[self.top]) for name, part in self.parts.items()}, self.objects)
+
+
+def load(
+    folder: str | PathLike[str],
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    detector_weights: str | PathLike[str] | None = None,
+) -> FootageScorer:
+    """Load a model folder, as `vad train` and the stage `package` leave it, ready to score footage.
+
+    Args:
+        device: `auto` is a GPU where there is one.
+        detector_weights: a YOLO's, instead of the model's own detector; a model of imported boxes needs them.
+
+    Raises VadError, in one line, where the folder is not there, incomplete or damaged, or the device is not there.
+    """
+    weights = None if detector_weights is None else Path(detector_weights)
+    return make_scorer(read_package(Path(folder)), ComputeSettings(device=device), weights)
 
 
 def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
