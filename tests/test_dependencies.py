@@ -144,6 +144,20 @@ def test_stages_name_a_dependency_once():
         assert len(stage["deps"]) == len(set(stage["deps"])), name
 
 
+def test_stages_list_settings_that_there_are():
+    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))
+    for name, stage in stages().items():
+        listed = [
+            key for entry in stage["params"] for key in (entry["../params.yaml"] if name == "compare" else [entry])
+        ]
+        for dataset in params["dataset"]:
+            for key in listed:
+                place = params
+                for part in key.replace("${item.dataset}", dataset).split("."):
+                    assert part in place, f"{name} lists {key}"
+                    place = place[part]
+
+
 def test_what_is_neutral_exists_and_no_stage_lists_it():
     for place, reason in NEUTRAL.items():
         assert (ROOT / place).exists(), place
