@@ -139,6 +139,25 @@ def test_an_edit_runs_those_stages_that_it_can_change(file):
     assert {stage for stage in stages() if any(covers(dep, file) for dep in listed(stage))} == EDITS[file]
 
 
+def test_whatever_runs_stages_runs_them_in_the_order_of_dvc_yaml():
+    from benchmarks.scale import RUNS
+    from tests.projects import STAGES
+    from vadlib.footage.train import _STAGES
+
+    order = [name for name in stages() if name != "compare"]
+    made: dict[str, int] = {}
+    for number, name in enumerate(order):
+        outs = [out for kind in ("outs", "metrics", "plots") for out in stages()[name].get(kind, [])]
+        made |= {out if isinstance(out, str) else next(iter(out)): number for out in outs}
+    for number, name in enumerate(order):
+        assert [dep for dep in stages()[name]["deps"] if made.get(dep, -1) >= number] == [], name
+    for run in ([name.replace(" ", "_") for name, _ in RUNS], list(STAGES), [name for name, *_ in _STAGES]):
+        assert run == [name for name in order if name in run]
+    readme = re.findall(r"^\| (`[\w`, ()]+?) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    named = [word for cell in readme for word in re.findall(r"`(\w+)`", cell)]
+    assert [name for name in named if name in order] == [name for name in order if name in named]
+
+
 def test_stages_name_a_dependency_once():
     for name, stage in stages().items():
         assert len(stage["deps"]) == len(set(stage["deps"])), name
