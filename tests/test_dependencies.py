@@ -281,6 +281,11 @@ def layer(file: str) -> int:
     return LAYERS.index(PurePosixPath(file).parts[1].removesuffix(".py"))
 
 
+def test_contributing_names_the_layers():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert re.findall(r"`(\w+)`", text.partition("From the bottom up:")[2].partition(". ")[0]) == list(LAYERS)
+
+
 def test_imports_run_downward_only():
     face = {"vadlib/__init__.py", "vadlib/__main__.py"}
     upward = {(f, o) for f, others in imports().items() if f not in face for o in others if layer(o) > layer(f)}

@@ -29,6 +29,7 @@ from vadlib.errors import VadError
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
 EvidenceName = Literal["raw", "flow", "speed", "looks", "place", "dwell"]
+ExecutorName = Literal["local", "ray"]
 SPLITS = ("training", "testing")
 
 
@@ -291,7 +292,7 @@ class ComputeSettings(Settings):
         "auto", "of the networks; `auto`: bf16 where the processor multiplies it natively"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "`auto`: a GPU where there is one")
-    executor: Literal["local", "ray"] = setting(
+    executor: ExecutorName = setting(
         "local", "who works on clips: processes of this machine, or workers of a Ray cluster (`vadlib[ray]`)"
     )
     address: str | None = setting(
