@@ -29,6 +29,7 @@ from vadlib.errors import VadError
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
 EvidenceName = Literal["raw", "flow", "speed", "velocity", "looks", "place", "dwell"]
+ExecutorName = Literal["local", "ray"]
 SPLITS = ("training", "testing")
 
 
@@ -291,7 +292,7 @@ class ComputeSettings(Settings):
         "auto", "of the networks; `auto`: bf16 where the processor multiplies it natively"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "`auto`: a GPU where there is one")
-    executor: Literal["local", "ray"] = setting(
+    executor: ExecutorName = setting(
         "local", "who works on clips: processes of this machine, or workers of a Ray cluster (`vadlib[ray]`)"
     )
     address: str | None = setting(
@@ -554,8 +555,8 @@ def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
         return f"{key}.{name}: must be one of {', '.join(valid)}, not {first['ctx']['tag']!r}{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    found = first.get("input")
-    shown = "" if isinstance(found, (dict, BaseModel)) or first["type"] == "missing" else f", not {found!r}"
+    given = first.get("input")
+    shown = "" if isinstance(given, (dict, BaseModel)) or first["type"] == "missing" else f", not {given!r}"
     return f"{key}: {message}{shown}{more}"
 
 
@@ -638,7 +639,7 @@ def _values(annotation: Any) -> tuple[Any, ...]:
     if annotation is bool:
         return ("true", "false")
     if get_origin(annotation) is UnionType:  # with null
-        return next((found for part in get_args(annotation) if (found := _values(part))), ())
+        return next((values for part in get_args(annotation) if (values := _values(part))), ())
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

@@ -9,7 +9,7 @@ import typer
 
 from vadlib.cli.commands import DatasetName, friendly
 from vadlib.errors import VadError
-from vadlib.settings import Branch, DetectorKind, load_dataset, reference
+from vadlib.settings import Branch, DetectorKind, ExecutorName, load_dataset, reference
 from vadlib.version import __version__
 
 app = typer.Typer(
@@ -106,7 +106,7 @@ Strict = Annotated[
 
 
 Executor = Annotated[
-    Literal["local", "ray"] | None, typer.Option(help="Who works: processes of this machine, or a Ray cluster's.")
+    ExecutorName | None, typer.Option(help="Who works: processes of this machine, or a Ray cluster's.")
 ]
 Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; one on this machine if not given.")]
 
@@ -144,7 +144,7 @@ def score(
     from vadlib.io.ownership import check_apart
     from vadlib.settings import ComputeSettings
 
-    if any(str(path) == "-" for path in videos) and (executor == "ray" or workers != 1):
+    if any(str(path) == "-" for path in videos) and (executor not in (None, "local") or workers != 1):
         raise VadError("-: footage on standard input is scored as it comes, by one process; leave the workers out")
     named = [path for path in videos if str(path) != "-"]
     for _ in apart_from(output, named):

@@ -89,13 +89,13 @@ def score_footage(
     grown = files[:3]
     for file in grown:
         begin(file)
-    found = _Findings(footage.name)
+    findings = _Findings(footage.name)
     done = False
     try:
         place = str(footage.source) if isinstance(footage.source, Path) else "images"
         clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
         read = read_footage(footage.source, footage.name, fps, told)
-        images = _one_by_one(clip, score_frames(scorer, clip, read, counts=found.counts))
+        images = _one_by_one(clip, score_frames(scorer, clip, read, counts=findings.counts))
         with ExitStack() as stack:
             frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
             segments = stack.enter_context(_Segments(output / "segments.csv"))
@@ -106,24 +106,24 @@ def score_footage(
                 frames.add(row_of(frame, anomalous))
                 segments.see(frame, anomalous)
                 video.write(frame)
-                found.add(frame, anomalous)
+                findings.add(frame, anomalous)
                 bar.update()
             done = True
     except FootageError as error:
-        if not found.counts["frames"]:
+        if not findings.counts["frames"]:
             for file in grown:
                 discard(file)
             raise
-        rest = max(0, clip.frames - found.counts["frames"])
-        told.lose("rest", str(error), "leave it out", rest, rest * found.step)
+        rest = max(0, clip.frames - findings.counts["frames"])
+        told.lose("rest", str(error), "leave it out", rest, rest * findings.step)
     finally:
-        if frames_bounded := found.counts[BOUNDED]:
-            how = how_bounded(frames_bounded, found.counts["frames"], scorer.scorer.settings.detector)
+        if frames_bounded := findings.counts[BOUNDED]:
+            how = how_bounded(frames_bounded, findings.counts["frames"], scorer.scorer.settings.detector)
             told.notes.append(f"clip {footage.name}: {how}")
-        if found.counts["frames"]:
-            title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
+        if findings.counts["frames"]:
+            title = footage.name if done else f"{footage.name}: its first {findings.counts['frames']} frames"
             notes = [printable(line) for line in (*told.lines, *told.notes)]
-            write_report(output / "report.html", found.report(title, scorer, threshold, notes))
+            write_report(output / "report.html", findings.report(title, scorer, threshold, notes))
         settle(*grown)
         if not there:
             remove_empty(output)
@@ -134,7 +134,7 @@ def score_footage(
             write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
     if losses is None and told.error:
         raise FootageError(told.error)
-    return found.counts
+    return findings.counts
 
 
 def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFrame]:

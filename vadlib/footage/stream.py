@@ -7,14 +7,16 @@ is held in memory is bounded by how far they look ahead, whatever the length of 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from vadlib.boxes.detect import detect_clip
 from vadlib.boxes.kinds.registry import make_detector
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
+from vadlib.clips import read_footage
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
 from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
@@ -23,7 +25,7 @@ from vadlib.flow.kinds.registry import make_estimator
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
 from vadlib.scoring.frames import frame_scores
-from vadlib.scoring.model_folder import Package, for_new_footage
+from vadlib.scoring.model_folder import Package, for_new_footage, read_package
 from vadlib.scoring.scorer import Scorer
 from vadlib.scoring.tracks import average_along_tracks
 from vadlib.scoring.words import reason
@@ -65,6 +67,21 @@ class FootageScorer:
         """New footage is scored by `best`."""
         return self.scorer.settings.best
 
+    @property
+    def threshold(self) -> float:
+        """The model's own: a frame whose score is above it is anomalous."""
+        return self.scorer.calibration.thresholds["best"].value
+
+    def score(self, footage: str | PathLike[str], fps: float = 25.0) -> "Iterator[ScoredFrame]":
+        """Score a video file, or a folder of images, in one pass, and yield its frames in order as they are scored.
+
+        Nothing is kept of a frame that was yielded, so that footage of any length takes the same memory. `fps` is the
+        rate of images whose names hold no times, in frames per second. Raises FootageError, in one line, where nothing
+        can be read, and at a frame that cannot be.
+        """
+        path = Path(footage)
+        return score_frames(self, Clip(path.stem, "testing", str(path), 0, 0, 0), read_footage(path, path.stem, fps))
+
 
 @dataclass(frozen=True)
 class ScoredFrame:
@@ -95,6 +112,24 @@ class ScoredFrame:
         if self.top is None or self.objects is None:
             return ""
         return reason({name: float(part[self.top]) for name, part in self.parts.items()}, self.objects)
+
+
+def load(
+    folder: str | PathLike[str],
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    detector_weights: str | PathLike[str] | None = None,
+) -> FootageScorer:
+    """Load a model folder, as `vad train` and the stage `package` leave it, ready to score footage.
+
+    Args:
+        device: `auto` is a GPU where there is one.
+        detector_weights: a YOLO's, instead of the model's own detector; a model of imported boxes needs them.
+
+    Raises VadError, in one line, where the folder is not there, incomplete or damaged, or the device is not there.
+    """
+    weights = None if detector_weights is None else Path(detector_weights)
+    return make_scorer(read_package(Path(folder)), ComputeSettings(device=device), weights)
 
 
 def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
@@ -170,7 +205,7 @@ def _cubes_scored(
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
+    boxes_found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
     raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
@@ -201,7 +236,7 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, found, strict=True):
+    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
         waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
@@ -226,8 +261,8 @@ def _boxes(
         looked_at = [pace.wanted(first + step) for step in range(len(chunk))]
         wanted.extend(looked_at)
         seen = [frame for frame, is_wanted in zip(chunk, looked_at, strict=True) if is_wanted]
-        found = iter(scorer.detector(clip, first, seen) if seen else ())
-        return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
+        detected = iter(scorer.detector(clip, first, seen) if seen else ())
+        return [next(detected) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
     for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
         yield boxes if wanted.popleft() else boxes.take(slice(0))

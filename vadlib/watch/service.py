@@ -39,8 +39,8 @@ class Told:
     commands: Sequence[str] = ()
 
     def receivers(self, cameras: Sequence[str]) -> list[Receiver]:
-        found: list[Receiver] = [*map(Webhook, self.webhooks), *map(Command, self.commands)]
-        return found + [Mqtt(address, cameras) for address in self.mqtt]
+        wanted: list[Receiver] = [*map(Webhook, self.webhooks), *map(Command, self.commands)]
+        return wanted + [Mqtt(address, cameras) for address in self.mqtt]
 
 
 @dataclass

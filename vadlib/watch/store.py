@@ -156,7 +156,7 @@ class Store:
                     return
                 if path.name in going_on or path in self._kept or path.stem == latest:
                     continue
-                size = sum(found for file, found in sizes.items() if file == path or path in file.parents)
+                size = sum(of_file for file, of_file in sizes.items() if file == path or path in file.parents)
                 try:
                     discard(path)
                 except VadError as error:
