@@ -53,7 +53,7 @@ def soak(
         while time.monotonic() < until:
             time.sleep(min(10.0, max(0.1, until - time.monotonic())))
             last = watching.status()
-            if not first and last["seconds"] > 60:
+            if not first or first["seconds"] < 60:
                 first = last
             camera = last["cameras"][0]
             print(

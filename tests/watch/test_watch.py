@@ -43,9 +43,10 @@ class Watching:
         self._readers = [threading.Thread(target=read_all, args=stream, daemon=True) for stream in streams]
         for reader in self._readers:
             reader.start()
-        eventually(lambda: self.told[-1:] and self.told[-1].startswith("page: ") or not self._readers[1].is_alive())
-        assert self.told[-1].startswith("page: "), self.told
-        self.page = self.told[-1].removeprefix("page: ")
+        eventually(lambda: any(line.startswith("page: ") for line in self.told) or not self._readers[1].is_alive(), 300)
+        pages = [line.removeprefix("page: ") for line in self.told if line.startswith("page: ")]
+        assert pages, self.told
+        self.page = pages[0]
         self.base, self.token = self.page.split("/?token=")
 
     def get(self, path: str, token: str | None = None) -> str:

@@ -20,6 +20,7 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
+from vadlib.footage.scene import WHOLE, Scene, read_scene
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
 from vadlib.scoring.frames import frame_scores
@@ -43,9 +44,10 @@ class Pace:
 
     held: int = HELD_FRAMES  # frames at most that wait for a full batch of cubes
     detected: int = 8  # frames that the detector is given at a time
-    wanted: Callable[[int], bool] = lambda number: True
-    """Whether the frame of a number is looked at; asked once of each, in order. The others get no boxes, so that
-    neither detector nor networks work on them; flow and cubes still see them, so that what moves is as fast as ever."""
+    wanted: Callable[[int], bool] | None = None
+    """Whether the frame of a number is looked at; asked once of each, in order; None: the scene says. The others get no
+    boxes, so that neither detector nor networks work on them; flow and cubes still see them, so that what moves is as
+    fast as ever."""
 
 
 RECORDED = Pace()
@@ -59,6 +61,7 @@ class FootageScorer:
     detector: DetectFrames
     estimator: EstimateFlow
     batch: int  # cubes scored at a time
+    scene: Scene = WHOLE  # what counts
 
     @property
     def how(self) -> ScoreSettings:
@@ -97,8 +100,11 @@ class ScoredFrame:
         return reason({name: float(part[self.top]) for name, part in self.parts.items()}, self.objects)
 
 
-def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
-    """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's.
+def make_scorer(
+    package: Package, compute: ComputeSettings, yolo: Path | None = None, scene: Scene | None = None
+) -> FootageScorer:
+    """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's,
+    `scene`: what counts, instead of what counted when it learned.
 
     Raises VadError where that is not possible for new footage, or a file is missing or damaged.
     """
@@ -110,6 +116,7 @@ def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = 
         make_detector(detector, detector_weights, package.folder, (), compute.device),
         make_estimator(settings.flow, package.flow_weights, package.folder, compute.device),
         compute.score_batch,
+        read_scene(package.folder, detector) if scene is None else scene,
     )
 
 
@@ -219,18 +226,22 @@ def _cubes_scored(
 def _boxes(
     scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], counts: Counter[str] | None, pace: Pace
 ) -> Iterator[Boxes]:
-    """The boxes of each frame; none of those that are not wanted, which the detector does not see."""
+    """The boxes of each frame that count; none of those that are not wanted, which the detector does not see."""
     wanted: deque[bool] = deque()
+    ask, scene, settings = pace.wanted or scorer.scene.looks_at, scorer.scene, scorer.scorer.settings.detector
+    height = width = 0
 
     def detect(clip: Clip, first: int, chunk: Sequence[np.ndarray]) -> list[Boxes]:
-        looked_at = [pace.wanted(first + step) for step in range(len(chunk))]
+        nonlocal height, width
+        height, width = chunk[0].shape[:2]
+        looked_at = [ask(first + step) for step in range(len(chunk))]
         wanted.extend(looked_at)
         seen = [frame for frame, is_wanted in zip(chunk, looked_at, strict=True) if is_wanted]
         found = iter(scorer.detector(clip, first, seen) if seen else ())
         return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
-    for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
-        yield boxes if wanted.popleft() else boxes.take(slice(0))
+    for boxes in detect_clip(clip, frames, detect, settings, pace.detected, counts=counts):
+        yield scene.keep(boxes, width, height, settings) if wanted.popleft() else boxes.take(slice(0))
 
 
 def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:
