@@ -333,6 +333,38 @@ def train(
     )  # fmt: skip
 
 
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Normal footage of this camera, as `vad score` takes it, or a folder of `vad watch`.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")],
+    alarms_per_hour: Annotated[
+        float, typer.Option(min=0.001, max=3600, help="How often normal life may raise an alarm.")
+    ] = 1.0,
+    detector_weights: YoloWeights = None,
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Set a model's threshold anew, by how often it may raise an alarm, without training.
+
+    Of what `vad watch` wrote all counts as normal but the events that were called real on its page.
+    """
+    from vadlib.footage.calibrate import calibrate_on
+    from vadlib.footage.find import LeftOut
+    from vadlib.footage.stream import make_scorer
+    from vadlib.scoring.model_folder import read_package
+    from vadlib.settings import ComputeSettings
+
+    package, left_out = read_package(model), LeftOut(strict=strict)
+    scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
+    counts = calibrate_on(package, scorer, sources, output, alarms_per_hour, left_out)
+    return {**counts, **left_out.counts()}
+
+
 def watch(
     sources: Annotated[
         list[str],
@@ -370,6 +402,7 @@ def watch(
     import signal
     from dataclasses import replace
 
+    from vadlib.footage.calibrate import model_mark
     from vadlib.footage.stream import make_scorer
     from vadlib.io.ownership import check_apart
     from vadlib.io.progress import tell
@@ -402,6 +435,7 @@ def watch(
         Rolls(before, after),
         Told(webhook or (), mqtt or (), command or ()),
         scenes,
+        model_mark(package),
         out=lambda line: print(line, flush=True),
     )
     stopped: list[int] = []
@@ -464,7 +498,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-for function in (score, watch, train, draw_mask, evaluate, check_data, fetch, import_checkpoint, settings):
+for function in (score, watch, train, calibrate, draw_mask, evaluate, check_data, fetch, import_checkpoint, settings):
     app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
 
 

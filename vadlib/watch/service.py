@@ -57,6 +57,7 @@ class Watch:
     rolls: Rolls = field(default_factory=Rolls)
     told: Told = field(default_factory=Told)
     scenes: Mapping[str, Scene] = field(default_factory=dict)  # what counts, of cameras of which the scorer's does not
+    mark: str = ""  # of the model: the same for those that give the same scores
     out: Callable[[str], None] = print  # is given each event, a line of JSON
 
     def __post_init__(self) -> None:
@@ -68,6 +69,7 @@ class Watch:
         self.stopping = threading.Event()
         self.notes: deque[str] = deque(maxlen=NOTES)
         self.store = Store(self.folder, self.quota, self.tell)
+        self.store.begin_run(self.mark)
         scorer = shared(self.scorer) if len(self.sources) > 1 else self.scorer
         receivers = self.told.receivers([source.name for source in self.sources])
         self.queue = Queue(self.folder / "queue.sqlite", [receiver.name for receiver in receivers])
