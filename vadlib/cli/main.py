@@ -365,6 +365,30 @@ def calibrate(
     return {**counts, **left_out.counts()}
 
 
+def update(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="New normal footage, or a folder of `vad watch`: its events that were called normal on the page.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")],
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Go on from a model with new normal footage, instead of from nothing. Killed, the same command goes on.
+
+    What is normal of scores is set anew by the new footage: name some of all that is normal now.
+    """
+    from vadlib.footage.find import LeftOut
+    from vadlib.footage.update import update_on_footage
+    from vadlib.scoring.model_folder import read_package
+    from vadlib.settings import ComputeSettings
+
+    return update_on_footage(read_package(model), sources, output, ComputeSettings(), LeftOut(strict=strict))
+
+
 def watch(
     sources: Annotated[
         list[str],
@@ -498,7 +522,19 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-for function in (score, watch, train, calibrate, draw_mask, evaluate, check_data, fetch, import_checkpoint, settings):
+for function in (
+    score,
+    watch,
+    train,
+    calibrate,
+    update,
+    draw_mask,
+    evaluate,
+    check_data,
+    fetch,
+    import_checkpoint,
+    settings,
+):
     app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
 
 

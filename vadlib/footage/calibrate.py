@@ -232,7 +232,7 @@ def _add_footage(seen: Seen, source: Path, scorer: FootageScorer, left_out: Left
                 def scores(footage=footage, clip=clip, losses=losses, bar=bar) -> Iterator[tuple[float, float]]:
                     for frame in score_frames(scorer, clip, read_footage(footage.source, footage.name, 25.0, losses)):
                         bar.update()
-                        if scorer.scene.looks_at(frame.number):
+                        if frame.looked_at:
                             yield frame.time, frame.score
 
                 seconds, count = by_seconds(scores())

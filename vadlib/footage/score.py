@@ -102,7 +102,7 @@ def score_footage(
             video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
             bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
             for frame in images:
-                if not scorer.scene.looks_at(frame.number):
+                if not frame.looked_at:
                     found.pass_by(frame)
                     continue
                 anomalous = frame.score > threshold.value

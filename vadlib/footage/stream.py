@@ -86,6 +86,7 @@ class ScoredFrame:
     centre: int  # which of the L patches shows this frame
     objects: int | None  # normal ones that words compare with; None where no words can be made of the parts
     classes: np.ndarray | None = None  # int16 (M,), the detector's class of each box, -1 unknown
+    looked_at: bool = True  # one that was passed by has no boxes, whatever there was
 
     @property
     def top(self) -> int | None:
@@ -151,6 +152,7 @@ def score_frames(
             frame.cubes.frame, frame.time, frame.image, frame.cubes.boxes, columns[0], averaged.tracks,
             dict(zip(parts, columns[1:], strict=True)), float(frame_scores(place, columns[0], 1, how.top)[0][0]),
             frame.cubes.cubes, frame.flow, frame.cubes.centre, objects, frame.classes,
+            frame.looked_at,
         )  # fmt: skip
 
 
@@ -163,6 +165,7 @@ class _Frame:
     cubes: FrameCubes
     flow: np.ndarray
     classes: np.ndarray
+    looked_at: bool
 
 
 def _cubes_scored(
@@ -178,7 +181,7 @@ def _cubes_scored(
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
     found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
-    raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
+    raw_boxes, flow_boxes = ((boxes.xyxy for boxes, _ in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
     flow_cubes = cubes_of_clip(fields, flow_boxes, settings.cube)
@@ -208,9 +211,9 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, found, strict=True):
+    for (time, image), raw, flow, (boxes, looked_at) in zip(shown, raw_cubes, flow_cubes, found, strict=True):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
-        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
+        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls, looked_at))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
         dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes)])
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
@@ -225,8 +228,9 @@ def _cubes_scored(
 
 def _boxes(
     scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], counts: Counter[str] | None, pace: Pace
-) -> Iterator[Boxes]:
-    """The boxes of each frame that count; none of those that are not wanted, which the detector does not see."""
+) -> Iterator[tuple[Boxes, bool]]:
+    """The boxes of each frame that count, and whether it was wanted; none of those that are not, which the detector
+    does not see."""
     wanted: deque[bool] = deque()
     ask, scene, settings = pace.wanted or scorer.scene.looks_at, scorer.scene, scorer.scorer.settings.detector
     height = width = 0
@@ -241,7 +245,8 @@ def _boxes(
         return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
     for boxes in detect_clip(clip, frames, detect, settings, pace.detected, counts=counts):
-        yield scene.keep(boxes, width, height, settings) if wanted.popleft() else boxes.take(slice(0))
+        is_wanted = wanted.popleft()
+        yield scene.keep(boxes, width, height, settings) if is_wanted else boxes.take(slice(0)), is_wanted
 
 
 def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:

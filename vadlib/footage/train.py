@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import ComputeSettings, DatasetSettings, DetectorSettings, OnnxSettings
 
+Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
+
 
 def train_on_footage(
     footage: Path,
@@ -50,6 +52,8 @@ def train_on_footage(
     yolo: Path | None = None,
     scene: Scene = WHOLE,
     left_out: LeftOut | None = None,
+    instead: Mapping[str, Stage] | None = None,
+    since: Sequence[Any] = (),
 ) -> Counter[str]:
     """Learn what is normal from the videos, or folders of images, in a folder, and leave the model folder `output`.
 
@@ -62,6 +66,8 @@ def train_on_footage(
         yolo: weights of a YOLO to use instead of the settings' detector.
         scene: what of the pictures counts; the model folder keeps it.
         left_out: is told of the clips, and parts of them, that cannot be read; None: nothing may be left out.
+        instead: what is run in place of stages of these names.
+        since: what that depends on, as `fingerprint` takes it.
 
     What this tool made at `output` is replaced, and the work folder removed, but for what somebody else put there.
 
@@ -77,7 +83,8 @@ def train_on_footage(
             "weights with --detector-weights, or other settings"
         )
     left_out = left_out or LeftOut(strict=True)
-    if next(find_footage(iter([footage]), LeftOut(quiet=True)), None) is None:
+    instead = instead or {}
+    if "prepare" not in instead and next(find_footage(iter([footage]), LeftOut(quiet=True)), None) is None:
         raise VadError(f"{footage}: no footage there; expected {LAYOUT}")
     sources = [footage, *([] if yolo is None else [yolo])]
     for source in sources:
@@ -92,7 +99,7 @@ def train_on_footage(
     )  # fmt: skip
     own(work)
     mark = fingerprint(
-        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo)
+        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
     )
     if yolo is not None:
         remove_own(places.weights / yolo.name)  # other files of a folder
@@ -105,7 +112,7 @@ def train_on_footage(
         if not (done.is_file() and done.read_text(encoding="ascii") == mark):
             discard(done)
             before = set(work.glob("weights/*/*"))
-            stage(places, settings, compute)
+            instead.get(name, stage)(places, settings, compute)
             if name == "detect" and scene.mark != WHOLE.mark:
                 keep_boxes(places, scene, settings.detector)
             settle(*set(work.glob("weights/*/*")) - before)  # were fetched
@@ -174,7 +181,6 @@ def too_short(threshold: Threshold) -> str:
 LAYOUT = "normal footage: videos, or folders of images, one for each clip, in folders of any depth"
 
 
-Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 # In the order of dvc.yaml: the name, the settings that it depends on beside those of all before it, the function.
 _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("prepare", lambda s: [], index_footage),
