@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vadlib.cli.commands import DatasetName, friendly
+from vadlib.cli.threads import use_threads, wait_asleep
 from vadlib.errors import VadError
 from vadlib.settings import Branch, DetectorKind, load_dataset, reference
 from vadlib.version import __version__
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Video anomaly detection by object-level reconstruction. The pipeline itself is run by `dvc repro`.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
+
+
+def set_threads(count: int | None) -> None:
+    """Before anything that has threads is imported."""
+    if count is not None:
+        use_threads(count)
 
 
 def print_version(wanted: bool) -> None:
@@ -36,6 +42,15 @@ def of_all_commands(
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            callback=set_threads,
+            help="For an operation of a network, or on a picture; else all cores.",
+        ),
+    ] = None,
 ) -> None:
     """What stands before a command."""
 
@@ -540,4 +555,5 @@ for function in (
 
 def main() -> None:
     """Entry point of the console script."""
+    wait_asleep()
     app()
