@@ -20,7 +20,6 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vadlib.cli.commands import run
-from vadlib.cli.main import print_table
 from vadlib.errors import VadError
 
 
@@ -31,14 +30,12 @@ def beside(
     threads: Annotated[list[int] | None, typer.Option(help="Of `vad --threads`; several.")] = None,
 ) -> None:
     """Frames a second of `vad score` by itself and beside busy loops."""
-    rows: list[dict[str, object]] = []
     for count, policy in product(threads or (1, os.cpu_count() or 1), ("PASSIVE", "ACTIVE")):
         alone = rate(model, video, count, policy)
         with busy(loops):
             among = rate(model, video, count, policy)
         share = f"{100 * among / alone:.0f} %"
-        rows.append({"threads": count, "waiting": policy, "alone": alone, f"beside {loops}": among, "kept": share})
-    print_table(rows)
+        print(f"{count} threads, {policy}: {alone} frames/s alone, {among} beside {loops} busy loops, {share}", flush=True)
 
 
 def rate(model: Path, video: Path, threads: int, policy: str) -> float:
