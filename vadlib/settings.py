@@ -449,6 +449,22 @@ class DatasetSettings(Settings):
         return tuple(branch for branch in BRANCHES if branch in used)
 
 
+class SceneSettings(Settings):
+    """What of a camera's pictures counts. A group of the file that `vad train --settings` takes, and not of
+    params.yaml; the model folder keeps it."""
+
+    mask: str | None = setting(
+        None, "a picture, white where it counts, or JSON of polygons: file, from the current folder; null: everywhere"
+    )
+    classes: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = setting(
+        (), "kinds of objects that count, such as `person`; `motion`: what only moves. Empty: all"
+    )
+    ignore: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = setting((), "kinds of objects that do not count")
+    every: int = setting(1, "every so many-th frame is looked at", unit="frames", ge=1, le=6)
+    smallest: float = setting(0.0, "smaller objects do not count", unit="% of the frame's area", ge=0, le=100)
+    largest: float = setting(100.0, "larger objects do not count", unit="% of the frame's area", ge=0, le=100)
+
+
 class Params(Settings):
     """All of `params.yaml`."""
 
@@ -503,12 +519,39 @@ def with_detector(settings: DatasetSettings, kind: DetectorKind) -> DatasetSetti
 _DETECTOR: TypeAdapter[DetectorSettings] = TypeAdapter(DetectorSettings)
 
 
-def load_group(path: Path) -> DatasetSettings:
-    """A data set's settings from a YAML file that holds them alone. Raises VadError as `load_params` does."""
+def load_group(path: Path) -> tuple[DatasetSettings, SceneSettings]:
+    """Settings for own footage from a YAML file that holds a data set's groups, and `scene`: what it leaves out is as
+    in OWN_FOOTAGE. Raises VadError as `load_params` does."""
+    content = _read_yaml(path)
     try:
-        return DatasetSettings.model_validate(_read_yaml(path))
+        if not isinstance(content, dict):
+            return DatasetSettings.model_validate(content), SceneSettings()
+        content = dict(content)
+        scene = SceneSettings.model_validate(content.pop("scene", {}))
+    except ValidationError as error:
+        raise VadError(f"{path}: {first_problem(error, root=SceneSettings)}") from None
+    try:
+        return DatasetSettings.model_validate(_over(content, OWN_FOOTAGE)), scene
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', path.stem))}") from None
+
+
+def _over(content: dict[str, Any], preset: DatasetSettings) -> dict[str, Any]:
+    """What a file says, and of a preset what it leaves out. Of a group of another kind than the preset's, only a
+    detector has something in common with it: its rules, and its motion boxes."""
+    detector = content.get("detector")
+    if isinstance(detector, dict) and detector.get("kind") in get_args(DetectorKind):
+        preset = with_detector(preset, detector["kind"])
+
+    def merged(own: Any, before: Any) -> Any:
+        if not (isinstance(own, dict) and isinstance(before, dict)):
+            return own
+        if any(key in own and own[key] != before.get(key) for key in ("kind", "layout")):
+            return own
+        return {**before, **{key: merged(value, before.get(key)) for key, value in own.items()}}
+
+    found: dict[str, Any] = merged(content, preset.model_dump(mode="json"))
+    return found
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -537,17 +580,17 @@ def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[DatasetSe
     return settings, compute.model_copy(update={"precision": settings.precision or compute.precision})
 
 
-def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
+def first_problem(error: ValidationError, within: tuple[str, ...] = (), root: type[Settings] = Params) -> str:
     """One line for the first of pydantic's errors: the key, what is wrong, what is valid.
 
-    `within` are the keys, in params.yaml, of the group that was validated.
+    `within` are the keys, in `root`, of the group that was validated.
     """
     first = error.errors(include_url=False)[0]
-    keys, groups = _at((*within, *first["loc"]))
+    keys, groups = _at((*within, *first["loc"]), root)
     key = ".".join(keys[len(within) :]) or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        _, (group,) = _at((*within, *first["loc"][:-1]))
+        _, (group,) = _at((*within, *first["loc"][:-1]), root)
         return f"{key}: unknown key; valid here: {', '.join(sorted(group.model_fields))}{more}"
     if first["type"] == "union_tag_invalid":
         name = first["ctx"]["discriminator"].strip("'")
@@ -560,13 +603,13 @@ def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
     return f"{key}: {message}{shown}{more}"
 
 
-def _at(location: tuple[int | str, ...]) -> tuple[list[str], list[type[Settings]]]:
+def _at(location: tuple[int | str, ...], root: type[Settings]) -> tuple[list[str], list[type[Settings]]]:
     """A place of the file, as pydantic names it: its keys as they are written there, and the groups it may hold.
 
     Pydantic names a group of several by its kind; a name that a dictionary may not have it marks by `[key]`.
     """
     keys: list[str] = []
-    groups: list[type[Settings]] = [Params]
+    groups: list[type[Settings]] = [root]
     named = False  # the next part is a data set's name
     for part in location:
         if len(groups) > 1 and (chosen := [group for group in groups if part in _kinds(group)]):
@@ -589,7 +632,7 @@ def reference() -> str:
 
     A table for each group; where a group may be one of several, a table for each of them.
     """
-    return "\n\n".join([_HEADING, *_tables([Params], "")]) + "\n"
+    return "\n\n".join([_HEADING, *_tables([Params], ""), *_tables([SceneSettings], "scene")]) + "\n"
 
 
 def _tables(groups: list[type[Settings]], place: str) -> list[str]:

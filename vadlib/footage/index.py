@@ -1,5 +1,6 @@
 """The clips of a folder of normal footage: what stage `prepare` does for a data set."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from tqdm import tqdm
 
 from vadlib.clips import probe_footage
 from vadlib.errors import FootageError, Losses, VadError
-from vadlib.footage.find import LeftOut, find_footage
+from vadlib.footage.find import Footage, LeftOut, find_footage
 from vadlib.io.files import write_json
 from vadlib.manifest import Manifest, save_manifest
 from vadlib.pipeline.places import Places
@@ -16,8 +17,13 @@ from vadlib.settings import ComputeSettings, DatasetSettings
 
 def index_footage(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> None:
     """What `prepare` does for a data set: here every clip is normal and for training, and bad ones are left out."""
+    index_paths(places, [places.data], [])
+
+
+def index_paths(places: Places, paths: Sequence[Path], more: Sequence[Footage]) -> None:
+    """The same, of the footage at several paths, and of `more` clips."""
     left_out, clips = LeftOut(quiet=True), []
-    for footage in tqdm(list(find_footage([places.data], left_out)), desc="index", unit="clip", disable=None):
+    for footage in tqdm([*find_footage(paths, left_out), *more], desc="index", unit="clip", disable=None):
         losses = Losses()
         try:
             clips.append(probe_footage(footage.source, footage.name, "training", losses))

@@ -57,7 +57,7 @@ def score_footage(
 ) -> Counter[str]:
     """Score one clip in one pass and leave, in the folder `output`, what was found.
 
-    frames.csv       a row for each frame: FRAME_COLUMNS; the box is the one that made the score
+    frames.csv       a row for each frame that is looked at: FRAME_COLUMNS; the box is the one that made the score
     segments.csv     a row for each run of anomalous frames: SEGMENT_COLUMNS
     annotated.mp4    the frames with their boxes, the score curve beneath
     report.html      the curve and the highest peaks, with what the networks made of them
@@ -102,6 +102,9 @@ def score_footage(
             video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
             bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
             for frame in images:
+                if not frame.looked_at:
+                    findings.pass_by(frame)
+                    continue
                 anomalous = frame.score > threshold.value
                 frames.add(row_of(frame, anomalous))
                 segments.see(frame, anomalous)
@@ -229,6 +232,11 @@ class _Findings:
         self.counts["anomalous frames"] += anomalous
         self.counts["frames without boxes"] += frame.top is None
         self._top.offer(self._name, frame.number, frame.score, lambda: _kept(frame))
+
+    def pass_by(self, frame: ScoredFrame) -> None:
+        """A frame that was not looked at: the curve stays where it is."""
+        self._times.append(frame.time)
+        self._scores.append(self._scores[-1])  # the first of a clip is looked at
 
     def report(self, title: str, scorer: FootageScorer, threshold: Threshold, notes: Sequence[str]) -> Report:
         self._top.end_clip()

@@ -22,6 +22,7 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
+from vadlib.footage.scene import WHOLE, Scene, read_scene
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
 from vadlib.scoring.frames import frame_scores
@@ -45,9 +46,10 @@ class Pace:
 
     held: int = HELD_FRAMES  # frames at most that wait for a full batch of cubes
     detected: int = 8  # frames that the detector is given at a time
-    wanted: Callable[[int], bool] = lambda number: True
-    """Whether the frame of a number is looked at; asked once of each, in order. The others get no boxes, so that
-    neither detector nor networks work on them; flow and cubes still see them, so that what moves is as fast as ever."""
+    wanted: Callable[[int], bool] | None = None
+    """Whether the frame of a number is looked at; asked once of each, in order; None: the scene says. The others get no
+    boxes, so that neither detector nor networks work on them; flow and cubes still see them, so that what moves is as
+    fast as ever."""
 
 
 RECORDED = Pace()
@@ -61,6 +63,7 @@ class FootageScorer:
     detector: DetectFrames
     estimator: EstimateFlow
     batch: int  # cubes scored at a time
+    scene: Scene = WHOLE  # what counts
 
     @property
     def how(self) -> ScoreSettings:
@@ -100,6 +103,7 @@ class ScoredFrame:
     centre: int  # which of the L patches shows this frame
     objects: int | None  # normal ones that words compare with; None where no words can be made of the parts
     classes: np.ndarray | None = None  # int16 (M,), the detector's class of each box, -1 unknown
+    looked_at: bool = True  # one that was passed by has no boxes, whatever there was
 
     @property
     def top(self) -> int | None:
@@ -132,8 +136,11 @@ def load(
     return make_scorer(read_package(Path(folder)), ComputeSettings(device=device), weights)
 
 
-def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
-    """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's.
+def make_scorer(
+    package: Package, compute: ComputeSettings, yolo: Path | None = None, scene: Scene | None = None
+) -> FootageScorer:
+    """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's,
+    `scene`: what counts, instead of what counted when it learned.
 
     Raises VadError where that is not possible for new footage, or a file is missing or damaged.
     """
@@ -145,6 +152,7 @@ def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = 
         make_detector(detector, detector_weights, package.folder, (), compute.device),
         make_estimator(settings.flow, package.flow_weights, package.folder, compute.device),
         compute.score_batch,
+        read_scene(package.folder, detector) if scene is None else scene,
     )
 
 
@@ -179,6 +187,7 @@ def score_frames(
             frame.cubes.frame, frame.time, frame.image, frame.cubes.boxes, columns[0], averaged.tracks,
             dict(zip(parts, columns[1:], strict=True)), float(frame_scores(place, columns[0], 1, how.top)[0][0]),
             frame.cubes.cubes, frame.flow, frame.cubes.centre, objects, frame.classes,
+            frame.looked_at,
         )  # fmt: skip
 
 
@@ -191,6 +200,7 @@ class _Frame:
     cubes: FrameCubes
     flow: np.ndarray
     classes: np.ndarray
+    looked_at: bool
 
 
 def _cubes_scored(
@@ -206,7 +216,7 @@ def _cubes_scored(
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
     boxes_found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
-    raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
+    raw_boxes, flow_boxes = ((boxes.xyxy for boxes, _ in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
     flow_cubes = cubes_of_clip(fields, flow_boxes, settings.cube)
@@ -236,9 +246,9 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True):
+    for (time, image), raw, flow, (boxes, looked_at) in zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
-        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
+        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls, looked_at))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
         dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes)])
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
@@ -253,19 +263,25 @@ def _cubes_scored(
 
 def _boxes(
     scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], counts: Counter[str] | None, pace: Pace
-) -> Iterator[Boxes]:
-    """The boxes of each frame; none of those that are not wanted, which the detector does not see."""
+) -> Iterator[tuple[Boxes, bool]]:
+    """The boxes of each frame that count, and whether it was wanted; none of those that are not, which the detector
+    does not see."""
     wanted: deque[bool] = deque()
+    ask, scene, settings = pace.wanted or scorer.scene.looks_at, scorer.scene, scorer.scorer.settings.detector
+    height = width = 0
 
     def detect(clip: Clip, first: int, chunk: Sequence[np.ndarray]) -> list[Boxes]:
-        looked_at = [pace.wanted(first + step) for step in range(len(chunk))]
+        nonlocal height, width
+        height, width = chunk[0].shape[:2]
+        looked_at = [ask(first + step) for step in range(len(chunk))]
         wanted.extend(looked_at)
         seen = [frame for frame, is_wanted in zip(chunk, looked_at, strict=True) if is_wanted]
         detected = iter(scorer.detector(clip, first, seen) if seen else ())
         return [next(detected) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
-    for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
-        yield boxes if wanted.popleft() else boxes.take(slice(0))
+    for boxes in detect_clip(clip, frames, detect, settings, pace.detected, counts=counts):
+        is_wanted = wanted.popleft()
+        yield scene.keep(boxes, width, height, settings) if is_wanted else boxes.take(slice(0)), is_wanted
 
 
 def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:

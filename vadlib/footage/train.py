@@ -2,26 +2,44 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vadlib.boxes.kinds.registry import weights_file
+from vadlib.boxes.table import Boxes
 from vadlib.errors import VadError
 from vadlib.footage import index
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.index import index_footage, left_out_of
+from vadlib.footage.scene import WHOLE, Scene, save_scene
 from vadlib.io.files import copy, read_json, sha256, write_text
-from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle, without_links
+from vadlib.io.ownership import (
+    BEING_MADE,
+    check,
+    check_apart,
+    discard,
+    note,
+    own,
+    publish,
+    remove_own,
+    settle,
+    without_links,
+)
+from vadlib.io.tables import read_metadata, read_parts, write_table
 from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
 from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.mapping import fingerprint
-from vadlib.pipeline.places import Places
+from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import ComputeSettings, DatasetSettings, OnnxSettings
+from vadlib.settings import ComputeSettings, DatasetSettings, DetectorSettings, OnnxSettings
+
+Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 
 
 def train_on_footage(
@@ -32,7 +50,10 @@ def train_on_footage(
     *,
     weights: Path | None = None,
     yolo: Path | None = None,
+    scene: Scene = WHOLE,
     left_out: LeftOut | None = None,
+    instead: Mapping[str, Stage] | None = None,
+    since: Sequence[Any] = (),
 ) -> Counter[str]:
     """Learn what is normal from the videos, or folders of images, in a folder, and leave the model folder `output`.
 
@@ -43,7 +64,10 @@ def train_on_footage(
         weights: folder of the weights that the settings name; None: below the work folder, where those that are
             published are fetched to.
         yolo: weights of a YOLO to use instead of the settings' detector.
+        scene: what of the pictures counts; the model folder keeps it.
         left_out: is told of the clips, and parts of them, that cannot be read; None: nothing may be left out.
+        instead: what is run in place of stages of these names.
+        since: what that depends on, as `fingerprint` takes it.
 
     What this tool made at `output` is replaced, and the work folder removed, but for what somebody else put there.
 
@@ -59,7 +83,8 @@ def train_on_footage(
             "weights with --detector-weights, or other settings"
         )
     left_out = left_out or LeftOut(strict=True)
-    if next(find_footage(iter([footage]), LeftOut(quiet=True)), None) is None:
+    instead = instead or {}
+    if "prepare" not in instead and next(find_footage(iter([footage]), LeftOut(quiet=True)), None) is None:
         raise VadError(f"{footage}: no footage there; expected {LAYOUT}")
     sources = [footage, *([] if yolo is None else [yolo])]
     for source in sources:
@@ -74,7 +99,7 @@ def train_on_footage(
     )  # fmt: skip
     own(work)
     mark = fingerprint(
-        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo)
+        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
     )
     if yolo is not None:
         remove_own(places.weights / yolo.name)  # other files of a folder
@@ -82,17 +107,23 @@ def train_on_footage(
     _fetch_weights(places, settings)
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
-        mark = fingerprint(_CODE[name], mark, *groups(settings))
+        mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
         done = work / "done" / name
         if not (done.is_file() and done.read_text(encoding="ascii") == mark):
             discard(done)
             before = set(work.glob("weights/*/*"))
-            stage(places, settings, compute)
+            instead.get(name, stage)(places, settings, compute)
+            if name == "detect" and scene.mark != WHOLE.mark:
+                keep_boxes(places, scene, settings.detector)
             settle(*set(work.glob("weights/*/*")) - before)  # were fetched
             write_text(done, mark)
         if name == "prepare":
             left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
     package.package_model(places, work / "package", settings, compute)
+    if scene.mark != WHOLE.mark:
+        note(work / "package", BEING_MADE)
+        save_scene(scene, work / "package")
+        settle(work / "package")
     clips = places.load_manifest().clips
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
     for clip in clips:
@@ -106,6 +137,22 @@ def train_on_footage(
     remove_own(work)
     counts.update(left_out.counts())
     return counts
+
+
+def keep_boxes(places: Places, scene: Scene, detector: DetectorSettings) -> None:
+    """Leave, of what stage `detect` found, the boxes that count."""
+    sizes = {clip.name: (clip.width, clip.height) for clip in places.load_manifest().clips}
+
+    def kept() -> Iterator[pd.DataFrame]:
+        for part in read_parts(places.boxes):
+            wanted = part["frame"].to_numpy() % scene.settings.every == 0
+            for clip, rows in part.groupby("clip").indices.items():
+                own, source = part.iloc[rows], part["source"].iloc[rows].to_numpy(dtype="<U10")
+                boxes = Boxes(own[BOX].to_numpy(), own["score"].to_numpy(), own["cls"].to_numpy(), source)
+                wanted[rows] &= scene.wants(boxes, *sizes[str(clip)], detector)
+            yield part[wanted]
+
+    write_table(places.boxes, kept(), read_metadata(places.boxes, places.made_by("detect")))
 
 
 def _fetch_weights(places: Places, settings: DatasetSettings) -> None:
@@ -134,7 +181,6 @@ def too_short(threshold: Threshold) -> str:
 LAYOUT = "normal footage: videos, or folders of images, one for each clip, in folders of any depth"
 
 
-Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 # In the order of dvc.yaml: the name, the settings that it depends on beside those of all before it, the function.
 _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("prepare", lambda s: [], index_footage),

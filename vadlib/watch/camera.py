@@ -13,12 +13,12 @@ import numpy as np
 
 from vadlib.errors import VadError, printable
 from vadlib.footage.annotate import draw_boxes
+from vadlib.footage.classes import class_name
 from vadlib.footage.score import FRAME_COLUMNS, Rows, row_of
 from vadlib.footage.stream import FootageScorer, Pace, ScoredFrame, score_frames
 from vadlib.io.ownership import settle
 from vadlib.manifest import Clip
 from vadlib.scoring.thresholds import Threshold
-from vadlib.watch.classes import class_name
 from vadlib.watch.events import Event, EventMaker, Rules, Seen, clock
 from vadlib.watch.intake import Every, Intake
 from vadlib.watch.record import Before, Recording, jpeg
@@ -69,7 +69,7 @@ class Camera:
         self.curve: deque[tuple[float, float | None]] = deque(maxlen=CURVE)  # wall, score
         self.last: ScoredFrame | None = None  # that was looked at
         self.intake = Intake()
-        self.every = Every(lambda: self.intake.fill)
+        self.every = Every(lambda: self.intake.fill, least=scorer.scene.settings.every)
         self._scorer, self._rolls, self._store = scorer, rolls, store
         self._publish, self._tell, self._stopping = publish, tell, stopping
         self._maker = EventMaker(self.name, threshold, rules)
