@@ -30,6 +30,8 @@ Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
 EvidenceName = Literal["raw", "flow", "speed", "velocity", "looks", "place", "dwell"]
 ExecutorName = Literal["local", "ray"]
+MOTION: tuple[EvidenceName, ...] = ("flow", "speed", "velocity")
+"""Evidence that sees how an object moves: who runs is odd in all three, and a brisk walker a little in each."""
 SPLITS = ("training", "testing")
 
 
@@ -372,7 +374,7 @@ class ScoreSettings(Settings):
     w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
     w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
     track_half_life: float = setting(
-        3.0,
+        4.0,
         "an object's score is a mean along its track, a frame weighs half as much so many frames away; 0: none",
         unit="frames",
         ge=0,
@@ -391,8 +393,10 @@ class ScoreSettings(Settings):
 
     @property
     def weights(self) -> dict[EvidenceName, float]:
-        """The weight of each evidence in use."""
-        return {name: {"raw": self.w_raw, "flow": self.w_flow}.get(name, 1.0) for name in self.evidence}
+        """The weight of each evidence in use; of those that see the same motion, no more together than two others."""
+        of_motion = sum(name in MOTION for name in self.evidence)
+        own = {"raw": self.w_raw, "flow": self.w_flow}
+        return {name: own.get(name, 1.0) * (2 / max(2, of_motion) if name in MOTION else 1) for name in self.evidence}
 
 
 PAPER = ScoreSettings(evidence=("raw", "flow"), error="norm", calibration="z", track_half_life=0)
