@@ -23,6 +23,7 @@ LAYERS = (
     "settings",
     "io",
     "units",
+    "steady",
     "manifest",
     "clips",
     "windows",

@@ -8,7 +8,7 @@ import pytest
 
 from vadlib.errors import VadError
 from vadlib.flow.fields import flow_of_clip, resize_flow
-from vadlib.flow.kinds.registry import make_estimator
+from vadlib.flow.kinds.dis import make_estimator
 from vadlib.manifest import Clip
 from vadlib.settings import DisSettings
 
@@ -28,7 +28,9 @@ def shifted(frames: int, dx: int, dy: int) -> list[np.ndarray]:
 
 
 def flow(frames, **settings) -> list[np.ndarray]:
-    return list(flow_of_clip(CLIP, frames, make_estimator(DisSettings(**settings), Path("weights"), Path("data"))))
+    return list(
+        flow_of_clip(CLIP, frames, make_estimator(DisSettings(**settings), Path("weights"), Path("data"), "cpu"))
+    )
 
 
 def inner(field: np.ndarray) -> np.ndarray:
@@ -80,7 +82,7 @@ def test_frames_are_read_as_they_are_needed():
             read.append(1)
             yield frame
 
-    next(flow_of_clip(CLIP, frames(), make_estimator(DisSettings(), Path(), Path())))
+    next(flow_of_clip(CLIP, frames(), make_estimator(DisSettings(), Path(), Path(), "cpu")))
     assert len(read) == 2
 
 

@@ -10,7 +10,7 @@ from torchvision import models
 from vadlib.errors import VadError
 from vadlib.flow.fields import flow_of_clip
 from vadlib.flow.kinds import raft
-from vadlib.flow.kinds.registry import make_estimator
+from vadlib.flow.kinds.raft import make_estimator
 from vadlib.manifest import Clip
 from vadlib.settings import RaftSettings
 
@@ -32,7 +32,7 @@ def noise(frames: int, height: int, width: int) -> list[np.ndarray]:
 
 
 def flow(folder: Path, frames, **settings) -> list[np.ndarray]:
-    estimator = make_estimator(RaftSettings(kind="raft_small", **settings), folder, Path("data"))
+    estimator = make_estimator(RaftSettings(kind="raft_small", **settings), folder, Path("data"), "cpu")
     return list(flow_of_clip(CLIP, frames, estimator))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from vadlib.boxes.table import MOTION, Boxes
 from vadlib.settings import MotionBoxSettings
+from vadlib.steady import camera_motion_between, moved_back
 
 MAX_ASPECT = 10  # a motion box's sides are less than this many times each other (VEC)
 
@@ -25,8 +26,23 @@ def motion_boxes(
     """Boxes around what changes from frame t-1 over t to t+1, outside the boxes detected in frame t.
 
     Frames are (H, W) uint8 of `blurred_grey`; `detected` is (n, 4) xyxy. A missing neighbour is frame t
-    itself. The result is ordered from top to bottom, then left to right.
+    itself. Where the camera moved, its neighbours are moved back before they are compared, which VEC does not do: the
+    wind would give each edge of the background a box. The result is ordered from top to bottom, then left to right.
     """
+    found = _changed(before, current, after, detected, settings)
+    if not len(found):
+        return found
+    # Only now: most pictures stand still, and this takes longer than all else here.
+    motions = [camera_motion_between(current, neighbour) for neighbour in (before, after)]
+    if not any(motion.any() for motion in motions):
+        return found
+    steady = [moved_back(neighbour, motion) for neighbour, motion in zip((before, after), motions, strict=True)]
+    return _changed(steady[0], current, steady[1], detected, settings)
+
+
+def _changed(
+    before: np.ndarray, current: np.ndarray, after: np.ndarray, detected: np.ndarray, settings: MotionBoxSettings
+) -> Boxes:
     height, width = current.shape
     # A sum of two differences reaches 510; in 8 bits, as in VEC, it would wrap around.
     change = cv2.absdiff(before, current).astype(np.uint16) + cv2.absdiff(current, after)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from vadlib.manifest import Clip
+from vadlib.steady import camera_motion
 
 # A clip and its n frames, (H, W, 3) uint8 RGB, to the n - 1 fields between them, (H, W, 2) float32: (u, v)
 # to the right and down, pixels per frame.
@@ -65,3 +66,13 @@ def at_size(estimator: EstimateFlow, size: tuple[int, int] | None) -> EstimateFl
             yield resize_flow(field, shape[1], shape[0])
 
     return resized
+
+
+def steadied(estimator: EstimateFlow) -> EstimateFlow:
+    """The estimator's fields without the camera's own motion: what stands still has none, however the wind blows."""
+
+    def without_camera(clip: Clip, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for field in estimator(clip, frames):
+            yield field - camera_motion(field)
+
+    return without_camera

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from vadlib.flow.fields import EstimateFlow
+from vadlib.flow.fields import EstimateFlow, steadied
 from vadlib.flow.kinds import dis, imported, raft
 from vadlib.settings import FlowSettings
 
@@ -27,12 +27,14 @@ KINDS: dict[str, Kind] = {
 def make_estimator(
     settings: FlowSettings, weights_folder: Path, data_folder: Path, device: str = "auto"
 ) -> EstimateFlow:
-    """The estimator the settings name, loaded once for all clips.
+    """The estimator the settings name, loaded once for all clips; its fields are without the camera's own motion.
 
     `weights_folder` is weights/flow, `data_folder` is data/<data set>. Raises VadError where weights or
     fields are missing or damaged.
     """
-    return KINDS[settings.kind].make_estimator(settings, weights_folder, data_folder, device)
+    estimator = KINDS[settings.kind].make_estimator(settings, weights_folder, data_folder, device)
+    # Flow that others made stays as they made it, for their numbers are to be met by it.
+    return estimator if settings.kind == "import" else steadied(estimator)
 
 
 def weights_file(settings: FlowSettings, weights_folder: Path) -> Path | None:
