@@ -35,8 +35,9 @@ def beside(
         with busy(loops):
             among = rate(model, video, count, policy)
         share = f"{100 * among / alone:.0f} %"
-        beside = f"{among} beside {loops} busy loops, {share}"
-        print(f"{count} threads, {policy}: {alone} frames/s alone, {beside}", flush=True)
+        print(
+            f"{count} threads, {policy}: {alone} frames/s alone, {among} beside {loops} busy loops, {share}", flush=True
+        )
 
 
 def rate(model: Path, video: Path, threads: int, policy: str) -> float:

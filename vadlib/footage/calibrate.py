@@ -21,8 +21,8 @@ from scipy.stats import t as student
 
 from vadlib.clips import read_footage
 from vadlib.errors import FootageError, Losses, VadError
+from vadlib.footage import learned, scene
 from vadlib.footage.find import LeftOut, find_footage
-from vadlib.footage.scene import FILE, MASK
 from vadlib.footage.stream import FootageScorer, score_frames
 from vadlib.io.files import copy, json_lines, sha256, write_json
 from vadlib.io.ownership import check, check_apart, is_own, own, publish, remove_own, without_links
@@ -299,7 +299,7 @@ def _leave(package: Package, threshold: Threshold, output: Path) -> None:
     remove_own(made)
     names = [
         *(f"{branch}.safetensors" for branch in package.settings.branches), "statistics.json", "evidence.safetensors",
-        "settings.json", FILE, MASK, "weights",
+        "settings.json", scene.FILE, scene.MASK, learned.FILE, "weights",
     ]  # fmt: skip
     for name in names:
         if (path := package.folder / name).exists():

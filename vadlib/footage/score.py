@@ -123,6 +123,8 @@ def score_footage(
         if frames_bounded := findings.counts[BOUNDED]:
             how = how_bounded(frames_bounded, findings.counts["frames"], scorer.scorer.settings.detector)
             told.notes.append(f"clip {footage.name}: {how}")
+        if findings.counts["frames"] and scorer.learned and (said := scorer.learned.otherwise(findings.rate, *findings.size)):
+            told.notes.append(f"clip {footage.name}: {said}")
         if findings.counts["frames"]:
             title = footage.name if done else f"{footage.name}: its first {findings.counts['frames']} frames"
             notes = [printable(line) for line in (*told.lines, *told.notes)]
@@ -219,13 +221,20 @@ class _Findings:
         self._times, self._scores = array("d"), array("d")
         self._top: TopMoments[dict[str, Any]] = TopMoments()
         self.counts: Counter[str] = Counter()
+        self.size = 0, 0  # width and height of the frames
 
     @property
     def step(self) -> float:
         """Seconds from one frame to the next, on average."""
         return self._times[-1] / max(1, len(self._times) - 1)
 
+    @property
+    def rate(self) -> float | None:
+        """Frames per second, on average; None of one frame."""
+        return 1 / self.step if self.step > 0 else None
+
     def add(self, frame: ScoredFrame, anomalous: bool) -> None:
+        self.size = frame.image.shape[1], frame.image.shape[0]
         self._times.append(frame.time)
         self._scores.append(frame.score)
         self.counts.update(frames=1, cubes=len(frame.boxes))

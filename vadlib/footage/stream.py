@@ -22,6 +22,7 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
+from vadlib.footage.learned import Learned, read_learned
 from vadlib.footage.scene import WHOLE, Scene, read_scene
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
@@ -64,6 +65,7 @@ class FootageScorer:
     estimator: EstimateFlow
     batch: int  # cubes scored at a time
     scene: Scene = WHOLE  # what counts
+    learned: Learned | None = None  # from what footage, if it is known
 
     @property
     def how(self) -> ScoreSettings:
@@ -153,6 +155,7 @@ def make_scorer(
         make_estimator(settings.flow, package.flow_weights, package.folder, compute.device),
         compute.score_batch,
         read_scene(package.folder, detector) if scene is None else scene,
+        read_learned(package.folder),
     )
 
 

@@ -1,5 +1,6 @@
 """Learn from a folder of normal videos by the very stages of the pipeline, without data set or DVC."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from vadlib.errors import VadError
 from vadlib.footage import index
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.index import index_footage, left_out_of
+from vadlib.footage.learned import Learned, learned_from, save_learned
 from vadlib.footage.scene import WHOLE, Scene, save_scene
 from vadlib.io.files import copy, read_json, sha256, write_text
 from vadlib.io.ownership import (
@@ -29,6 +31,7 @@ from vadlib.io.ownership import (
     settle,
     without_links,
 )
+from vadlib.io.progress import tell
 from vadlib.io.tables import read_metadata, read_parts, write_table
 from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
 from vadlib.pipeline.calibrated import load_calibration
@@ -37,6 +40,7 @@ from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
+from vadlib.scoring.tracks import horizon_of
 from vadlib.settings import ComputeSettings, DatasetSettings, DetectorSettings, OnnxSettings
 
 Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
@@ -54,6 +58,7 @@ def train_on_footage(
     left_out: LeftOut | None = None,
     instead: Mapping[str, Stage] | None = None,
     since: Sequence[Any] = (),
+    before: Learned | None = None,
 ) -> Counter[str]:
     """Learn what is normal from the videos, or folders of images, in a folder, and leave the model folder `output`.
 
@@ -68,6 +73,7 @@ def train_on_footage(
         left_out: is told of the clips, and parts of them, that cannot be read; None: nothing may be left out.
         instead: what is run in place of stages of these names.
         since: what that depends on, as `fingerprint` takes it.
+        before: from what the model learned before.
 
     What this tool made at `output` is replaced, and the work folder removed, but for what somebody else put there.
 
@@ -111,20 +117,22 @@ def train_on_footage(
         done = work / "done" / name
         if not (done.is_file() and done.read_text(encoding="ascii") == mark):
             discard(done)
-            before = set(work.glob("weights/*/*"))
+            there = set(work.glob("weights/*/*"))
             instead.get(name, stage)(places, settings, compute)
             if name == "detect" and scene.mark != WHOLE.mark:
                 keep_boxes(places, scene, settings.detector)
-            settle(*set(work.glob("weights/*/*")) - before)  # were fetched
+            settle(*set(work.glob("weights/*/*")) - there)  # were fetched
             write_text(done, mark)
         if name == "prepare":
             left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
+            tell_amount(places, settings)
     package.package_model(places, work / "package", settings, compute)
-    if scene.mark != WHOLE.mark:
-        note(work / "package", BEING_MADE)
-        save_scene(scene, work / "package")
-        settle(work / "package")
     clips = places.load_manifest().clips
+    note(work / "package", BEING_MADE)
+    save_learned(learned_from(clips, before), work / "package")
+    if scene.mark != WHOLE.mark:
+        save_scene(scene, work / "package")
+    settle(work / "package")
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
     for clip in clips:
         with closing(open_shard(places, clip, "raw")) as shard:
@@ -167,6 +175,17 @@ def _fetch_weights(places: Places, settings: DatasetSettings) -> None:
         raise VadError(f"{error}; or take {others}") from None
     if places.weights.is_relative_to(places.work):
         settle(*set(places.weights.glob("*")) - before)
+
+
+def tell_amount(places: Places, settings: DatasetSettings) -> None:
+    """Say, before it takes its time, how much footage there is, and how much it takes where that is too little."""
+    clips = places.load_manifest().clips
+    frames = sum(clip.frames for clip in clips)
+    known = all(clip.fps for clip in clips)
+    lasting = f", {sum(clip.frames / clip.fps for clip in clips if clip.fps) / 60:.1f} minutes" * known
+    wanted = math.ceil(horizon_of(settings.best) / settings.false_alarms) * max(settings.training.hold_out_every, 1)
+    short = f"; about {wanted:,} frames are wanted, so that the threshold is sure" * (frames < wanted)
+    tell(f"{frames:,} frames{lasting} of normal footage{short}")
 
 
 def too_short(threshold: Threshold) -> str:

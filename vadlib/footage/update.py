@@ -17,6 +17,7 @@ from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage.calibrate import is_watched, labels_of
 from vadlib.footage.find import Footage, LeftOut
 from vadlib.footage.index import index_paths
+from vadlib.footage.learned import digest_of, read_learned
 from vadlib.footage.scene import read_scene
 from vadlib.footage.stream import make_scorer, score_frames
 from vadlib.footage.train import Stage, train_on_footage
@@ -52,7 +53,8 @@ def update_on_footage(
     The networks go on from where they are; what the other evidence has seen stays, and the new is added; what is normal
     of scores, and the threshold, are set on a part of the new footage that is not trained on. A source that `vad watch`
     wrote gives the videos of events that were called normal; those called real are scored at the end, and a line says
-    how many of them the new model tells of.
+    how many of them the new model tells of. Clips that the model has learned from already are passed over: what it
+    makes of them says nothing of what is normal.
 
     Killed, the same call goes on. Raises VadError as `train_on_footage` does, and where there is no footage.
     """
@@ -69,8 +71,15 @@ def update_on_footage(
         )
     training = package.settings.training.model_copy(update={"epochs": EPOCHS, "lr": LR, "schedule": "cosine"})
     settings = package.settings.model_copy(update={"training": training})
+    before = read_learned(package.folder)
+
+    def is_known(clip: Footage) -> bool:
+        return before is not None and isinstance(clip.source, Path) and digest_of(clip.source) in before.clips
+
     instead: dict[str, Stage] = {
-        "prepare": lambda places, settings, compute: index_paths(places, footage, [clip for clip, _ in normal]),
+        "prepare": lambda places, settings, compute: index_paths(
+            places, footage, [clip for clip, _ in normal], is_known
+        ),
         "train_raw": partial(_go_on, package, "raw"),
         "train_flow": partial(_go_on, package, "flow"),
         "fit_scores": partial(_fit, package),
@@ -78,7 +87,8 @@ def update_on_footage(
     counts = train_on_footage(
         footage[0] if footage else watched[0] / "labels.jsonl", output, settings, compute,
         weights=package.detector_weights, scene=read_scene(package.folder, settings.detector), left_out=left_out,
-        instead=instead, since=[code_digest(__name__), package.folder, *footage, *(video for _, video in normal)],
+        instead=instead, before=before,
+        since=[code_digest(__name__), package.folder, *footage, *(video for _, video in normal)],
     )  # fmt: skip
     if real := [event for source in watched for event in events_called("real", source)]:
         tell(f"note: of {len(real)} events that were called real, the new model tells of {_told_of(real, output)}")
