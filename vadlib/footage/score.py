@@ -123,9 +123,10 @@ def score_footage(
         if frames_bounded := findings.counts[BOUNDED]:
             how = how_bounded(frames_bounded, findings.counts["frames"], scorer.scorer.settings.detector)
             told.notes.append(f"clip {footage.name}: {how}")
-        if findings.counts["frames"] and scorer.learned and (said := scorer.learned.otherwise(findings.rate, *findings.size)):
-            told.notes.append(f"clip {footage.name}: {said}")
         if findings.counts["frames"]:
+            said = scorer.learned.otherwise(findings.rate, *findings.size) if scorer.learned else ""
+            if said:
+                told.notes.append(f"clip {footage.name}: {said}")
             title = footage.name if done else f"{footage.name}: its first {findings.counts['frames']} frames"
             notes = [printable(line) for line in (*told.lines, *told.notes)]
             write_report(output / "report.html", findings.report(title, scorer, threshold, notes))
