@@ -30,7 +30,7 @@ def random_batch(size: int) -> Batch:
     rng = np.random.default_rng(size)
     raw = rng.integers(0, 256, (size, LENGTH, PATCH, PATCH, 3), dtype=np.uint8)
     flow = rng.integers(-64, 65, (size, LENGTH, PATCH, PATCH, 2)).astype(np.int16)
-    return Batch(raw, flow)
+    return Batch(raw, flow, np.zeros((size, 4), np.float32))
 
 
 def networks() -> dict[Branch, nn.Module]:

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 
+DATASETS = ("tiny", "synthetic")
 # The line that is added, by the ending of the file.
 LINES = {".py": "\n# an edit\n", ".j2": "\n{# an edit #}\n"}
 SETTING = ("min_area: 60", "min_area: 61")  # of the boxes of `tiny`
@@ -39,7 +40,7 @@ EDITS = {
 
 
 def copied(folder: Path) -> None:
-    """Copy what is in git, as it now is, for one data set, `tiny`, with an empty file in the place of each output."""
+    """Copy what is in git, as it now is, with an empty file in the place of each output of DATASETS."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     for name in filter(None, files.split("\0")):
         if name.startswith(("vadlib/", "stages/", "data/", "weights/", ".dvc")) or name in ("dvc.yaml", "params.yaml"):
@@ -48,17 +49,19 @@ def copied(folder: Path) -> None:
             shutil.copy(ROOT / name, target, follow_symlinks=False)
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
-    params["datasets"] = ["tiny"]
+    params["datasets"] = list(DATASETS)
     yaml.dump(params, folder / "params.yaml")
-    for name in ("weights/tiny", "weights/flow"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name in (*DATASETS, "flow"):
+        (folder / "weights" / name).mkdir(parents=True, exist_ok=True)
     stages = YAML(typ="safe", pure=True).load(folder / "dvc.yaml")["stages"]
     for stage in stages.values():
         for listed in (stage.get(kind, []) for kind in ("outs", "metrics", "plots")):
             for out in listed:
-                path = folder / (out if isinstance(out, str) else next(iter(out))).replace("${item.dataset}", "tiny")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
+                for dataset in DATASETS:
+                    path = folder / (out if isinstance(out, str) else next(iter(out)))
+                    path = Path(str(path).replace("${item.dataset}", dataset))
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.touch()
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     dvc(folder, "commit", "--force", "--quiet")
 
@@ -73,10 +76,13 @@ def dvc(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def reached(folder: Path) -> list[str]:
-    """The stages that a dry run names, in their order."""
-    found = re.findall(r"Running stage '(\w+)@tiny'", dvc(folder, "repro", "--dry"))
-    return list(dict.fromkeys(found))
+def reached(folder: Path) -> str:
+    """The stages that a dry run names, in their order, and of which data set, where it is not of all."""
+    named = re.findall(r"Running stage '(\w+)@(\w+)'", dvc(folder, "repro", "--dry"))
+    stages = {dataset: list(dict.fromkeys(s for s, d in named if d == dataset)) for dataset in DATASETS}
+    if all(of_one == stages[DATASETS[0]] for of_one in stages.values()):
+        return ", ".join(stages[DATASETS[0]]) or "none"
+    return "; ".join(f"of {dataset}: {', '.join(of_one) or 'none'}" for dataset, of_one in stages.items())
 
 
 def main() -> None:
@@ -84,8 +90,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copied(folder)
-        if before := reached(folder):
-            sys.exit(f"without an edit DVC would run {', '.join(before)}")
+        if (before := reached(folder)) != "none":
+            sys.exit(f"without an edit DVC would run {before}")
         print("| an edit to | stages that run again at once |\n| --- | --- |")
         for what, file in EDITS.items():
             path = folder / file
@@ -93,7 +99,7 @@ def main() -> None:
             edited = text + LINES[path.suffix] if path.suffix in LINES else text.replace(*SETTING)
             assert edited != text, file
             path.write_text(edited, encoding="utf-8")
-            print(f"| {what}, `{file}` | {', '.join(reached(folder)) or 'none'} |", flush=True)
+            print(f"| {what}, `{file}` | {reached(folder)} |", flush=True)
             path.write_text(text, encoding="utf-8")
 
 

@@ -6,12 +6,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import benchmarks.measure
 from benchmarks.__main__ import shown
+from benchmarks.footage import untrained_scorer
 from benchmarks.measure import best_batch
-from benchmarks.networks import rows
+from benchmarks.networks import (
+    literal_scoring,
+    literal_training,
+    networks,
+    product_scoring,
+    product_training,
+    random_batch,
+    rows,
+)
 from benchmarks.precision import Bf16InFloat32
 from vadlib.engine.engine import make_engine
 from vadlib.models.registry import build_model
-from vadlib.settings import ComputeSettings, StateSettings
+from vadlib.settings import ComputeSettings, DatasetSettings, StateSettings
 
 
 def test_rows_without_a_gemm_rate_are_empty_and_say_so():
@@ -20,6 +29,20 @@ def test_rows_without_a_gemm_rate_are_empty_and_say_so():
     for row in found:
         assert row["rate"] is row["ratio"] is row["gemm_share"] is row["peak_mb"] is None
         assert shown(row)["rate"] == "no bf16 here"
+
+
+def test_both_sides_of_training_and_scoring_do_as_many_cubes_as_they_are_given():
+    engine = make_engine(ComputeSettings(precision="fp32", device="cpu"))
+    works = [product_training(engine, 2), product_scoring(engine, (0.001, 0.002), 2)]
+    assert [work() for work in [*works, literal_training(2), literal_scoring(2)]] == [2] * 4
+
+
+def test_the_scorer_of_noise_measures_all_that_a_trained_one_does():
+    engine, settings = make_engine(ComputeSettings(precision="fp32", device="cpu")), DatasetSettings()
+    frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
+    scorer = untrained_scorer(settings, frozen, engine)
+    measured = scorer.measure(random_batch(2), settings.eta)[settings.eta[0]]
+    assert {"raw", "flow", *scorer.evidence} < set(measured)
 
 
 def test_the_fastest_batch_is_chosen_by_its_better_run(monkeypatch):

@@ -1,13 +1,19 @@
 """The console script `vad`."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import vadlib
+from tests.conftest import ROOT
 from tests.test_checkpoint import authors_layout
 from vadlib.authors import import_checkpoint
 from vadlib.cli.main import app
+from vadlib.cli.threads import NUMBERS
 from vadlib.models.checkpoint import load_model
 
 
@@ -62,3 +68,39 @@ def test_the_version_is_the_packages():
     done = vad("--version")
     assert (done.exit_code, done.output) == (0, f"vadlib {vadlib.__version__}\n")
     assert "Video anomaly detection" in vad("--help").output
+
+
+def in_a_process(*arguments: str, **variables: str) -> str:
+    """What a program is told that `vad` starts from scratch: the environment, and the threads that libraries take."""
+    script = (
+        "import sys, os\n"
+        "from vadlib.cli import main\n"
+        "def told():\n"
+        "    assert not {'torch', 'cv2'} & {*sys.modules}\n"
+        "    import torch, cv2\n"
+        "    print(os.environ['OMP_WAIT_POLICY'], torch.get_num_threads(), cv2.getNumThreads())\n"
+        "main.app.command(name='told')(told)\n"
+        f"sys.argv = ['vad', *{list(arguments)}, 'told']\n"
+        "main.main()\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", *NUMBERS)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env={**kept, **variables}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_threads_are_as_many_as_are_asked_for_and_wait_asleep():
+    assert in_a_process("--threads", "1") == "PASSIVE 1 1"
+    assert in_a_process("--threads", "1", OMP_WAIT_POLICY="ACTIVE") == "ACTIVE 1 1"
+
+
+def test_shells_can_complete_commands():
+    assert "--show-completion" in vad("--help").output
+    script = "import sys; sys.argv = ['vad']; from vadlib.cli.main import main; main()"
+    completed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
+        env={**os.environ, "_VAD_COMPLETE": "complete_bash", "COMP_WORDS": "vad cal", "COMP_CWORD": "1"},
+    )  # fmt: skip
+    assert completed.stdout.split() == ["calibrate"], completed.stderr

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vadlib.engine import convolution
 from vadlib.engine.convolution import (
     FastConv,
     FastPixelConv,
@@ -13,8 +14,11 @@ from vadlib.engine.convolution import (
     fuses,
     in_two_parts,
     joined,
+    operator,
 )
+from vadlib.engine.frozen import FrozenConv
 
+PRIVATE = ("CONVOLVE", "REORDER", "HAS_BF16", "CONVOLVE_BACK", "ACTIVATE_BACK")
 BF16 = fuses(torch.zeros(1, dtype=torch.bfloat16))
 
 
@@ -60,7 +64,7 @@ def test_images_are_joined_with_a_column_of_zeros_after_each(images, a_row):
 
 
 @pytest.mark.skipif(not BF16, reason="this processor has no fused convolution of bfloat16")
-def test_the_gradient_by_the_weights_of_joined_images_is_that_of_images_apart():
+def test_the_gradient_wrt_the_weights_of_joined_images_is_that_of_images_apart():
     torch.manual_seed(0)
     x, g = (torch.randn(32, c, 8, 8).bfloat16().to(memory_format=torch.channels_last) for c in (16, 32))
     weight = torch.randn(32, 16, 3, 3).bfloat16()
@@ -85,3 +89,63 @@ def test_pixels_are_read_to_sixteen_bits_in_bfloat16():
         found = layer(x)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), x - 0.8984375, rtol=2**-7, atol=2**-16)
+
+
+# Private operators of torch
+
+
+def test_private_operators_are_those_that_are_asked_for():
+    """Should a torch have others, this says so, and what is public serves until their signatures are here."""
+    assert [name for name in PRIVATE if getattr(convolution, name) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("mkldnn._no_such_operator", ""),
+        ("no_such_library.convolve", ""),
+        ("mkldnn._is_mkldnn_bf16_supported", "Tensor self"),
+        ("aten.leaky_relu_backward", "Tensor grad_output, Tensor self, number slope, bool self_is_result"),
+    ],
+)
+def test_an_operator_that_is_not_there_or_takes_other_arguments_is_not_used(name, signature):
+    assert operator(name, signature) is None
+
+
+@pytest.mark.parametrize("missing", [*((name,) for name in PRIVATE), PRIVATE])
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_without_private_operators_the_numbers_are_the_same(missing, slope, monkeypatch):
+    torch.manual_seed(0)
+    layer = FastConv(4, 6, slope=slope, groups=2)
+    x = torch.randn(3, 4, 5, 6, requires_grad=True)
+
+    def numbers() -> list[torch.Tensor]:
+        trained, frozen = layer(x), FrozenConv(layer, slope, torch.float32)(x)
+        of_training = torch.autograd.grad(trained.sin().sum(), (x, *layer.parameters()))
+        return [trained, *of_training, frozen, *torch.autograd.grad(frozen.sin().sum(), x)]
+
+    expected = numbers()
+    for name in missing:
+        monkeypatch.setattr(convolution, name, None)
+    assert fuses(x) == ("CONVOLVE" not in missing)
+    for got, wanted in zip(numbers(), expected, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.skipif(not BF16, reason="this processor has no fused convolution of bfloat16")
+def test_without_private_operators_bfloat16_trains_to_the_same_rounding(monkeypatch):
+    torch.manual_seed(0)
+    layer = FastConv(16, 32, slope=0.2)
+    x = torch.randn(32, 16, 8, 8, requires_grad=True)
+
+    def numbers() -> tuple[torch.Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        return (y, *torch.autograd.grad(y.float().sin().sum(), (x, *layer.parameters())))
+
+    expected = numbers()
+    for name in PRIVATE:
+        monkeypatch.setattr(convolution, name, None)
+    assert not fuses(x.bfloat16())
+    for got, wanted in zip(numbers(), expected, strict=True):
+        assert (got - wanted).norm() < 2**-6 * wanted.norm()

@@ -140,9 +140,42 @@ def test_an_edit_runs_those_stages_that_it_can_change(file):
     assert {stage for stage in stages() if any(covers(dep, file) for dep in listed(stage))} == EDITS[file]
 
 
+def test_whatever_runs_stages_runs_them_in_the_order_of_dvc_yaml():
+    from benchmarks.scale import RUNS
+    from tests.projects import STAGES
+    from vadlib.footage.train import _STAGES
+
+    order = [name for name in stages() if name != "compare"]
+    made: dict[str, int] = {}
+    for number, name in enumerate(order):
+        outs = [out for kind in ("outs", "metrics", "plots") for out in stages()[name].get(kind, [])]
+        made |= {out if isinstance(out, str) else next(iter(out)): number for out in outs}
+    for number, name in enumerate(order):
+        assert [dep for dep in stages()[name]["deps"] if made.get(dep, -1) >= number] == [], name
+    for run in ([name.replace(" ", "_") for name, _ in RUNS], list(STAGES), [name for name, *_ in _STAGES]):
+        assert run == [name for name in order if name in run]
+    readme = re.findall(r"^\| (`[\w`, ()]+?) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    named = [word for cell in readme for word in re.findall(r"`(\w+)`", cell)]
+    assert [name for name in named if name in order] == [name for name in order if name in named]
+
+
 def test_stages_name_a_dependency_once():
     for name, stage in stages().items():
         assert len(stage["deps"]) == len(set(stage["deps"])), name
+
+
+def test_stages_list_settings_that_there_are():
+    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))
+    for name, stage in stages().items():
+        listed = [
+            key for entry in stage["params"] for key in (entry["../params.yaml"] if name == "compare" else [entry])
+        ]
+        for dataset in params["dataset"]:
+            for key in listed:
+                place = params
+                for part in key.replace("${item.dataset}", dataset).split("."):
+                    assert part in place, f"{name} lists {key}"
+                    place = place[part]
 
 
 def test_what_is_neutral_exists_and_no_stage_lists_it():
@@ -247,6 +280,11 @@ def imports() -> dict[str, set[str]]:
 
 def layer(file: str) -> int:
     return LAYERS.index(PurePosixPath(file).parts[1].removesuffix(".py"))
+
+
+def test_contributing_names_the_layers():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert re.findall(r"`(\w+)`", text.partition("From the bottom up:")[2].partition(". ")[0]) == list(LAYERS)
 
 
 def test_imports_run_downward_only():

@@ -69,7 +69,15 @@ def test_the_metrics_file_holds_what_was_promised(project):
         assert summary["false_alarms"]["promised"] == 0.01
         best_floor = max(summary["floors"], key=lambda row: row["micro"])
         assert summary["auroc"]["floor"] == best_floor["micro"]
-    assert {row["name"] for row in metrics["evidence"]} == {"raw", "flow", "speed", "looks", "place", "dwell"}
+    assert {row["name"] for row in metrics["evidence"]} == {
+        "raw",
+        "flow",
+        "speed",
+        "velocity",
+        "looks",
+        "place",
+        "dwell",
+    }
     assert metrics["counts"]["frames"] == 80
     assert 0 < metrics["counts"]["anomalous_frames"] < 80
     assert metrics["counts"]["cubes"] > 80

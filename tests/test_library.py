@@ -1,6 +1,7 @@
 """What a library is expected to be: a face, packages that are declared, and no need of those that not everybody has."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -9,10 +10,14 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import vadlib
 from tests.conftest import ROOT
+from tests.projects import make_packaged
 from vadlib.version import __version__
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -96,6 +101,69 @@ def test_the_face_is_imported_when_it_is_asked_for():
     light = "import sys, vadlib; vadlib.VadError; assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
     assert run(light, ROOT).stderr == ""
     assert (ROOT / "vadlib/py.typed").is_file()
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory) -> Path:
+    """A folder with a model, `model`, and a video, `today.mp4`, of which the pipeline has the scores."""
+    folder = make_packaged(tmp_path_factory.mktemp("library"))
+    (folder / "models/mini").rename(folder / "model")
+    (folder / "data/mini/testing/01.mp4").rename(folder / "today.mp4")
+    return folder
+
+
+def of_pipeline(footage: Path) -> pd.DataFrame:
+    table = pd.read_parquet(footage / "work/mini/scores/eta_0.002/frames.parquet")
+    return table[table["clip"] == "01"]
+
+
+def test_a_loaded_model_scores_footage_as_the_pipeline_does(footage):
+    scorer = vadlib.load(str(footage / "model"), device="cpu")
+    frames = list(scorer.score(str(footage / "today.mp4")))
+    assert [frame.number for frame in frames] == of_pipeline(footage)["frame"].tolist()
+    # In fp32 or bf16, as this machine has it, where the pipeline of the tests has fp32.
+    np.testing.assert_allclose([frame.score for frame in frames], of_pipeline(footage)["best"], rtol=0.1, atol=0.1)
+    content = json.loads((footage / "model/calibration.json").read_text(encoding="utf-8"))
+    assert scorer.threshold == content["thresholds"]["best"]["value"]
+
+
+def test_a_folder_of_images_is_scored_at_the_rate_that_is_said(footage, tmp_path):
+    for number in range(4):
+        Image.fromarray(np.full((32, 32, 3), 60 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    frames = list(vadlib.load(footage / "model").score(tmp_path, fps=10))
+    assert [frame.time for frame in frames] == [0, 0.1, 0.2, 0.3]
+
+
+def test_a_model_or_footage_that_cannot_be_read_is_an_error_of_the_face(footage, tmp_path):
+    with pytest.raises(vadlib.VadError, match=r"nothing: no model folder there; `vad train` makes one"):
+        vadlib.load(tmp_path / "nothing")
+    with pytest.raises(vadlib.VadError, match=r"y\.pt: not found; expected a YOLO's weights"):
+        vadlib.load(footage / "model", detector_weights=tmp_path / "y.pt")
+    with pytest.raises(vadlib.FootageError, match=r"^clip no \(.*no\.mp4\): not found"):
+        list(vadlib.load(footage / "model").score(tmp_path / "no.mp4"))
+
+
+def test_the_notebook_is_ten_lines_and_shows_what_the_pipeline_says(footage, monkeypatch):
+    cells = json.loads((ROOT / "docs/notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert sum(bool(line.strip()) for code in codes for line in code.splitlines()) <= 11
+    assert not [cell["outputs"] for cell in cells if cell.get("outputs")]
+    monkeypatch.chdir(footage)
+    names: dict = {}
+    shown = []
+    for code in codes:  # as a kernel runs them: of an expression that ends a cell the value is shown
+        body = ast.parse(code).body
+        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        exec(compile(ast.Module(body, []), "notebook", "exec"), names)
+        if last is not None:
+            shown.append(eval(compile(ast.Expression(last.value), "notebook", "eval"), names))
+    table, picture = shown
+    expected = of_pipeline(footage)
+    highest = expected.nlargest(5, "best")
+    np.testing.assert_allclose(table["score"], highest["best"], rtol=0.1, atol=0.1)
+    assert table["anomalous"].tolist() == (table["score"] > names["scorer"].threshold).tolist()
+    x1, y1, x2, y2 = names["worst"].boxes[names["worst"].top]
+    assert picture.size == (round(x2) - round(x1), round(y2) - round(y1))
 
 
 def test_every_module_imports_without_what_not_everybody_has(tmp_path):

@@ -136,8 +136,8 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
     assert len(boxes) == 5 * layouts.FRAMES + ANOMALOUS
     cubes = pd.read_parquet(work / "scores/eta_0.002/cubes.parquet")
     errors = ["raw", "raw_median", "flow", "flow_median"]
-    measured = [*errors, "speed", "looks", "place", "dwell", "cube_flow", "trunk_flow"]
-    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "looks", "place", "dwell")]
+    measured = [*errors, "speed", "velocity", "looks", "place", "dwell", "cube_flow", "trunk_flow"]
+    parts = [f"{name}_part" for name in ("raw", "flow", "speed", "velocity", "looks", "place", "dwell")]
     along = ["paper", "best", *parts]
     assert list(cubes) == ["clip", "frame", *BOX, "magnitude", "track", *measured, *along]
     assert cubes.notna().all(axis=None)
@@ -616,10 +616,13 @@ def keys(group: type[Settings]) -> set[str]:
 
 
 def dvc_params() -> dict[str, set[str]]:
-    """Of each stage of dvc.yaml the keys of Dataset, and `compute.…`, it lists under `params`."""
-    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    """Of each stage, and of the comparison, the keys of a data set, and `compute.…`, that its `params` list."""
+    yaml = YAML(typ="safe", pure=True)
+    stages = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     prefix = "dataset.${item.dataset}."
     found = {name: {param.removeprefix(prefix) for param in stage["params"]} for name, stage in stages.items()}
+    compared = yaml.load((ROOT / "experiments/dvc.yaml").read_text(encoding="utf-8"))["stages"]["compare"]["params"]
+    found["compare"] = {param.removeprefix("dataset.synthetic.") for param in compared[0]["../params.yaml"]}
     whole = prefix.removesuffix(".")  # stands for every key
     return {
         name: keys(DatasetSettings) | listed - {whole} if whole in listed else listed for name, listed in found.items()
@@ -632,7 +635,7 @@ def test_every_key_of_a_data_set_is_a_parameter_of_some_stage():
     assert of_dataset == keys(DatasetSettings)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "compare"])
 def test_a_stage_reads_no_setting_that_dvc_does_not_know_it_by(copied, stage):
     used = set()
 
@@ -653,7 +656,10 @@ def test_a_stage_reads_no_setting_that_dvc_does_not_know_it_by(copied, stage):
                 used.update(properties.get(key, {key}))
             return value
 
-    run_stages(Watched(settings()), [stage])
+    if stage == "compare":
+        compare.compare_kind(Places.of("mini"), "state", Watched(settings()), COMPUTE)
+    else:
+        run_stages(Watched(settings()), [stage])
     # A model carries the settings it was trained with, as cubes those they were cut with, and is itself a dependency;
     # the seed draws a part of the cubes, and fit_scores takes all.
     carried = {"fit_scores": {"model", "cube", "training.seed"}, "calibrate": {"model", "cube"}, "score": {"model"}}

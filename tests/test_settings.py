@@ -96,6 +96,7 @@ def test_best_is_one_configuration_for_all_data_sets():
         (("raw",), {"raw": 0.5}),
         (("flow", "speed"), {"flow": 1.0, "speed": 1.0}),
         (("place", "looks"), {"place": 1.0, "looks": 1.0}),
+        (("velocity", "looks", "flow", "speed"), {"velocity": 2 / 3, "looks": 1.0, "flow": 2 / 3, "speed": 2 / 3}),
     ],
 )
 def test_weights_are_those_of_the_evidence_in_use(evidence, weights):

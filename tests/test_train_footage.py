@@ -117,7 +117,7 @@ def test_the_command_line_says_what_it_learned_from_and_leaves_the_model_alone(r
 def test_settings_may_be_a_file_of_their_own(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("eta: 0.01\ndetector: {kind: motion}\n")
-    assert load_group(file).eta == (0.01,)
+    assert load_group(file)[0].eta == (0.01,)
     file.write_text("detector: {kin: motion}\n")
     with pytest.raises(VadError, match=r"mine.yaml: detector.kin: unknown key; valid here: image_size, kind"):
         load_group(file)

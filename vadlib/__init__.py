@@ -7,15 +7,18 @@ from vadlib.version import __version__
 
 if TYPE_CHECKING:
     from vadlib.authors import import_checkpoint
-    from vadlib.errors import VadError
+    from vadlib.errors import FootageError, VadError
+    from vadlib.footage.stream import load
     from vadlib.models.registry import build_model
 
-__all__ = ["VadError", "__version__", "build_model", "import_checkpoint"]
+__all__ = ["FootageError", "VadError", "__version__", "build_model", "import_checkpoint", "load"]
 
 _WHERE = {
+    "FootageError": "vadlib.errors",
     "VadError": "vadlib.errors",
     "build_model": "vadlib.models.registry",
     "import_checkpoint": "vadlib.authors",
+    "load": "vadlib.footage.stream",
 }
 
 

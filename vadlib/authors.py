@@ -96,9 +96,9 @@ def _settings_of(weights: dict[str, dict[str, Tensor]], head_input: Any, positio
     encoder, attention = weights["encoder"], weights["attention"]
     blocks = ("inc.conv", "down1.mpconv.1", "down2.mpconv.1")
     first, second, third = (len(encoder[f"{block}.conv.0.bias"]) for block in blocks)
-    found = [re.match(r"encoder\.(\d+)\.attention_heads\.(\d+)\.", name) for name in attention]
-    layers = {int(match[1]) for match in found if match}
-    heads = {int(match[2]) for match in found if match}
+    named = [re.match(r"encoder\.(\d+)\.attention_heads\.(\d+)\.", name) for name in attention]
+    layers = {int(match[1]) for match in named if match}
+    heads = {int(match[2]) for match in named if match}
     if not layers:
         raise KeyError("encoder.encoder.0.attention_heads.0")
     return StateSettings(

@@ -28,7 +28,10 @@ from vadlib.errors import VadError
 
 Branch = Literal["raw", "flow"]
 BRANCHES: tuple[Branch, ...] = ("raw", "flow")
-EvidenceName = Literal["raw", "flow", "speed", "looks", "place", "dwell"]
+EvidenceName = Literal["raw", "flow", "speed", "velocity", "looks", "place", "dwell"]
+ExecutorName = Literal["local", "ray"]
+MOTION: tuple[EvidenceName, ...] = ("flow", "speed", "velocity")
+"""Evidence that sees how an object moves: who runs is odd in all three, and a brisk walker a little in each."""
 SPLITS = ("training", "testing")
 
 
@@ -291,7 +294,7 @@ class ComputeSettings(Settings):
         "auto", "of the networks; `auto`: bf16 where the processor multiplies it natively"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "`auto`: a GPU where there is one")
-    executor: Literal["local", "ray"] = setting(
+    executor: ExecutorName = setting(
         "local", "who works on clips: processes of this machine, or workers of a Ray cluster (`vadlib[ray]`)"
     )
     address: str | None = setting(
@@ -355,8 +358,8 @@ class ScoreSettings(Settings):
     """One way from what is measured of each cube to the score of its frame. The defaults are those of `best`."""
 
     evidence: Annotated[tuple[EvidenceName, ...], BeforeValidator(_tuple)] = setting(
-        ("raw", "flow", "speed", "looks", "dwell"),
-        "what is added up: the networks' errors `raw` and `flow`, `speed`, `looks`, `place`, `dwell`",
+        ("raw", "flow", "speed", "velocity", "looks", "dwell"),
+        "what is added up: the networks' errors `raw` and `flow`, `speed`, `velocity`, `looks`, `place`, `dwell`",
     )
     error: Literal["norm", "median"] = setting(
         "median",
@@ -371,7 +374,7 @@ class ScoreSettings(Settings):
     w_raw: float = setting(1.0, "w_r, weight of the raw evidence", source="paper IV-B, ShanghaiTech", ge=0)
     w_flow: float = setting(1.0, "w_m, weight of the flow evidence", source="paper IV-B", ge=0)
     track_half_life: float = setting(
-        3.0,
+        4.0,
         "an object's score is a mean along its track, a frame weighs half as much so many frames away; 0: none",
         unit="frames",
         ge=0,
@@ -390,8 +393,10 @@ class ScoreSettings(Settings):
 
     @property
     def weights(self) -> dict[EvidenceName, float]:
-        """The weight of each evidence in use."""
-        return {name: {"raw": self.w_raw, "flow": self.w_flow}.get(name, 1.0) for name in self.evidence}
+        """The weight of each evidence in use; of those that see the same motion, no more together than two others."""
+        of_motion = sum(name in MOTION for name in self.evidence)
+        own = {"raw": self.w_raw, "flow": self.w_flow}
+        return {name: own.get(name, 1.0) * (2 / max(2, of_motion) if name in MOTION else 1) for name in self.evidence}
 
 
 PAPER = ScoreSettings(evidence=("raw", "flow"), error="norm", calibration="z", track_half_life=0)
@@ -448,6 +453,22 @@ class DatasetSettings(Settings):
         return tuple(branch for branch in BRANCHES if branch in used)
 
 
+class SceneSettings(Settings):
+    """What of a camera's pictures counts. A group of the file that `vad train --settings` takes, and not of
+    params.yaml; the model folder keeps it."""
+
+    mask: str | None = setting(
+        None, "a picture, white where it counts, or JSON of polygons: file, from the current folder; null: everywhere"
+    )
+    classes: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = setting(
+        (), "kinds of objects that count, such as `person`; `motion`: what only moves. Empty: all"
+    )
+    ignore: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = setting((), "kinds of objects that do not count")
+    every: int = setting(1, "every so many-th frame is looked at", unit="frames", ge=1, le=6)
+    smallest: float = setting(0.0, "smaller objects do not count", unit="% of the frame's area", ge=0, le=100)
+    largest: float = setting(100.0, "larger objects do not count", unit="% of the frame's area", ge=0, le=100)
+
+
 class Params(Settings):
     """All of `params.yaml`."""
 
@@ -502,12 +523,39 @@ def with_detector(settings: DatasetSettings, kind: DetectorKind) -> DatasetSetti
 _DETECTOR: TypeAdapter[DetectorSettings] = TypeAdapter(DetectorSettings)
 
 
-def load_group(path: Path) -> DatasetSettings:
-    """A data set's settings from a YAML file that holds them alone. Raises VadError as `load_params` does."""
+def load_group(path: Path) -> tuple[DatasetSettings, SceneSettings]:
+    """Settings for own footage from a YAML file that holds a data set's groups, and `scene`: what it leaves out is as
+    in OWN_FOOTAGE. Raises VadError as `load_params` does."""
+    content = _read_yaml(path)
     try:
-        return DatasetSettings.model_validate(_read_yaml(path))
+        if not isinstance(content, dict):
+            return DatasetSettings.model_validate(content), SceneSettings()
+        content = dict(content)
+        scene = SceneSettings.model_validate(content.pop("scene", {}))
+    except ValidationError as error:
+        raise VadError(f"{path}: {first_problem(error, root=SceneSettings)}") from None
+    try:
+        return DatasetSettings.model_validate(_over(content, OWN_FOOTAGE)), scene
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', path.stem))}") from None
+
+
+def _over(content: dict[str, Any], preset: DatasetSettings) -> dict[str, Any]:
+    """What a file says, and of a preset what it leaves out. Of a group of another kind than the preset's, only a
+    detector has something in common with it: its rules, and its motion boxes."""
+    detector = content.get("detector")
+    if isinstance(detector, dict) and detector.get("kind") in get_args(DetectorKind):
+        preset = with_detector(preset, detector["kind"])
+
+    def merged(own: Any, before: Any) -> Any:
+        if not (isinstance(own, dict) and isinstance(before, dict)):
+            return own
+        if any(key in own and own[key] != before.get(key) for key in ("kind", "layout")):
+            return own
+        return {**before, **{key: merged(value, before.get(key)) for key, value in own.items()}}
+
+    found: dict[str, Any] = merged(content, preset.model_dump(mode="json"))
+    return found
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -536,17 +584,17 @@ def load_dataset(name: str, path: Path = Path("params.yaml")) -> tuple[DatasetSe
     return settings, compute.model_copy(update={"precision": settings.precision or compute.precision})
 
 
-def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
+def first_problem(error: ValidationError, within: tuple[str, ...] = (), root: type[Settings] = Params) -> str:
     """One line for the first of pydantic's errors: the key, what is wrong, what is valid.
 
-    `within` are the keys, in params.yaml, of the group that was validated.
+    `within` are the keys, in `root`, of the group that was validated.
     """
     first = error.errors(include_url=False)[0]
-    keys, groups = _at((*within, *first["loc"]))
+    keys, groups = _at((*within, *first["loc"]), root)
     key = ".".join(keys[len(within) :]) or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        _, (group,) = _at((*within, *first["loc"][:-1]))
+        _, (group,) = _at((*within, *first["loc"][:-1]), root)
         return f"{key}: unknown key; valid here: {', '.join(sorted(group.model_fields))}{more}"
     if first["type"] == "union_tag_invalid":
         name = first["ctx"]["discriminator"].strip("'")
@@ -554,18 +602,18 @@ def first_problem(error: ValidationError, within: tuple[str, ...] = ()) -> str:
         return f"{key}.{name}: must be one of {', '.join(valid)}, not {first['ctx']['tag']!r}{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    found = first.get("input")
-    shown = "" if isinstance(found, (dict, BaseModel)) or first["type"] == "missing" else f", not {found!r}"
+    given = first.get("input")
+    shown = "" if isinstance(given, (dict, BaseModel)) or first["type"] == "missing" else f", not {given!r}"
     return f"{key}: {message}{shown}{more}"
 
 
-def _at(location: tuple[int | str, ...]) -> tuple[list[str], list[type[Settings]]]:
+def _at(location: tuple[int | str, ...], root: type[Settings]) -> tuple[list[str], list[type[Settings]]]:
     """A place of the file, as pydantic names it: its keys as they are written there, and the groups it may hold.
 
     Pydantic names a group of several by its kind; a name that a dictionary may not have it marks by `[key]`.
     """
     keys: list[str] = []
-    groups: list[type[Settings]] = [Params]
+    groups: list[type[Settings]] = [root]
     named = False  # the next part is a data set's name
     for part in location:
         if len(groups) > 1 and (chosen := [group for group in groups if part in _kinds(group)]):
@@ -588,7 +636,7 @@ def reference() -> str:
 
     A table for each group; where a group may be one of several, a table for each of them.
     """
-    return "\n\n".join([_HEADING, *_tables([Params], "")]) + "\n"
+    return "\n\n".join([_HEADING, *_tables([Params], ""), *_tables([SceneSettings], "scene")]) + "\n"
 
 
 def _tables(groups: list[type[Settings]], place: str) -> list[str]:
@@ -638,7 +686,7 @@ def _values(annotation: Any) -> tuple[Any, ...]:
     if annotation is bool:
         return ("true", "false")
     if get_origin(annotation) is UnionType:  # with null
-        return next((found for part in get_args(annotation) if (found := _values(part))), ())
+        return next((values for part in get_args(annotation) if (values := _values(part))), ())
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

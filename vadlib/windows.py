@@ -38,17 +38,17 @@ def cut_clip(clip: Clip, window: int) -> list[tuple[int, int, Start]]:
     path = Path(clip.path)
     if path.is_dir():
         whole = len(_images(clip, path)) == clip.frames
-        found = {frame: (frame, 0) for frame in range(clip.frames)} if whole else {}
+        starts = {frame: (frame, 0) for frame in range(clip.frames)} if whole else {}
     else:
-        found = _key_frames(path, clip)
-    if 0 not in found:
+        starts = _key_frames(path, clip)
+    if 0 not in starts:
         return []
     edges = [0]
-    for frame in sorted(found):
+    for frame in sorted(starts):
         if frame - edges[-1] >= window and clip.frames - frame >= window // 2:
             edges.append(frame)
-    keys = sorted(found)
-    return [(a, b, found[keys[bisect(keys, max(a - LEAD, keys[0])) - 1]]) for a, b in pairwise([*edges, clip.frames])]
+    keys = sorted(starts)
+    return [(a, b, starts[keys[bisect(keys, max(a - LEAD, keys[0])) - 1]]) for a, b in pairwise([*edges, clip.frames])]
 
 
 def _key_frames(path: Path, clip: Clip) -> dict[int, Start]:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from vadlib.scoring.calibration import (
     LEVELS,
-    MOST,
     Normal,
     Statistics,
     fit_normal,
@@ -119,10 +118,9 @@ def test_nothing_is_strange_of_which_there_is_one_in_e():
     assert strange == pytest.approx(math.log(10))  # a tenth of a tenth of e: log 10 + 1 - 1
 
 
-def test_what_an_evidence_adds_may_have_an_end():
-    found = strangeness("dwell", of_logs(1.0, 30.0), UNIFORM)
-    assert found.tolist() == [pytest.approx(math.log(10) - 0.5), MOST["dwell"]]
-    assert strangeness("raw", of_logs(30.0), UNIFORM)[0] > 100
+def test_to_wait_for_a_while_is_less_strange_than_anything_else_as_rare():
+    found = [strangeness(name, of_logs(1.1), UNIFORM)[0] for name in ("raw", "dwell")]
+    assert found == pytest.approx([math.log(10), math.log(10) - 1])
 
 
 def test_equal_values_calibrate_where_a_least_spread_is_given():
@@ -135,10 +133,11 @@ def test_equal_values_calibrate_where_a_least_spread_is_given():
 
 
 def test_one_in_how_many_is_as_strange():
-    assert rarity(0) == 1
-    assert rarity(math.log(20) - 1) == pytest.approx(20)
-    assert rarity(strangeness("raw", of_logs(0.75), UNIFORM)[0]) == pytest.approx(4)
-    assert math.isfinite(rarity(1e4))
+    assert rarity("raw", 0) == 1
+    assert rarity("raw", math.log(20) - 1) == pytest.approx(20)
+    assert rarity("dwell", math.log(20) - 2) == pytest.approx(20)
+    assert rarity("raw", strangeness("raw", of_logs(0.75), UNIFORM)[0]) == pytest.approx(4)
+    assert math.isfinite(rarity("raw", 1e4))
 
 
 # One evidence's part of a score

@@ -10,10 +10,11 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.scoring.evidence import EVIDENCE, looks
-from vadlib.scoring.evidence.dwell import REACH, Dwell, dwell_of_clip
+from vadlib.scoring.evidence.dwell import MISSED, REACH, Dwell, dwell_of_clip
 from vadlib.scoring.evidence.looks import Looks
 from vadlib.scoring.evidence.place import Place, places
 from vadlib.scoring.evidence.speed import Speed, mean_length, trunk_speed
+from vadlib.scoring.evidence.velocity import Velocity, trunk_velocity
 from vadlib.scoring.scorer import arrays_of, make_evidence
 from vadlib.settings import BRANCHES, EvidenceName
 from vadlib.units import FLOW_STEPS
@@ -95,34 +96,92 @@ def test_where_nothing_moves_a_step_of_flow_is_the_measure():
     assert speed.measure(cubes(2, flow=moving(0, 1))).tolist() == [0, FLOW_STEPS]
 
 
+# Velocity
+
+
+def going(*vectors: tuple[float, float]) -> np.ndarray:
+    """Flow of cubes that go so many px per frame to the right and down."""
+    flow = np.zeros((len(vectors), 3, SIDE, SIDE, 2), np.int16)
+    flow[:] = (np.array(vectors) * FLOW_STEPS)[:, None, None, None]
+    return flow
+
+
+def test_a_velocity_is_as_far_from_normal_as_from_the_nearest_in_units_of_what_is_fast_there():
+    velocity = Velocity(None)
+    for way in ((4.0, 0.0), (3.0, 0.0)):  # all walk to the right, in whatever parts it comes
+        velocity.fit(cubes(50, flow=going(*[way] * 50), boxes=[standing(0, 100, 50)] * 50))
+    own = going((4, 0), (3.5, 0), (0, 0), (-4, 0), (3, 4))
+    found = velocity.measure(cubes(5, flow=own, boxes=[standing(0, 100, 50)] * 5))
+    np.testing.assert_allclose(found, [0, 0.125, 0.75, 1.75, 1.0], rtol=1e-6)
+
+
+def test_a_velocity_that_was_learned_is_held_against_the_others():
+    velocity, seen = Velocity(None), cubes(3, flow=going((1, 0), (2, 0), (4, 0)))
+    velocity.fit(seen)
+    assert velocity.measure(seen).tolist() == [0, 0, 0]
+    once = velocity.measure(seen, seen=True)
+    np.testing.assert_allclose(once / once[0], [1, 1, 2])
+    kept = Velocity(velocity.arrays())
+    np.testing.assert_array_equal(kept.measure(seen, seen=True), once)
+    alone = Velocity(None)
+    alone.fit(cubes(1, flow=going((1, 0))))
+    assert alone.measure(cubes(1, flow=going((1, 0))), seen=True).tolist() == [0]
+
+
+def test_limbs_that_swing_are_no_way_to_go():
+    flow = np.zeros((1, 3, SIDE, SIDE, 2), np.int16)
+    flow[0, 0, ..., 0], flow[0, 1, ..., 0], flow[0, 2, ..., 1] = 3 * FLOW_STEPS, -3 * FLOW_STEPS, 3 * FLOW_STEPS
+    assert trunk_velocity(flow).tolist() == [[0.0, 1.0]]
+
+
 # Dwell
 
 
-def test_dwell_counts_the_frames_in_which_something_was_where_an_object_is():
-    """One that stands, one that walks on by a box's width, one that comes for a single frame."""
-    dwell = Dwell()
-    found = []
-    for t in range(5):
-        boxes = [[0, 0, 10, 20], [100 + 10 * t, 0, 110 + 10 * t, 20]] + ([[50, 0, 60, 20]] if t == 3 else [])
-        found.append(dwell.measure(t, np.array(boxes, np.float32)).tolist())
-    assert found == [[1, 1], [2, 1], [3, 1], [4, 1, 1], [5, 1]]
+def person(x: float, height: float = 40.0, width: float = 16.0) -> list[float]:
+    """A box whose feet are at `x`."""
+    return [x - width / 2, 100 - height, x + width / 2, 100]
 
 
-def test_dwell_does_not_mind_frames_missed_nor_two_boxes_in_one():
+def dwells(frames: dict[int, list]) -> dict[int, list[float]]:
+    """What is measured of each frame's boxes."""
     dwell = Dwell()
-    stands = np.array([[0, 0, 10, 20]], np.float32)
-    dwell.measure(0, np.repeat(stands, 2, axis=0))
-    dwell.measure(1, np.empty((0, 4), np.float32))
-    dwell.measure(2, stands + 100)
-    assert dwell.measure(4, stands).tolist() == [2]
+    return {t: dwell.measure(t, np.array(boxes, np.float32).reshape(-1, 4)).tolist() for t, boxes in frames.items()}
+
+
+def test_dwell_counts_the_frames_in_which_an_object_was_where_it_is():
+    """One that stands, one that walks on, one that comes for a single frame."""
+    found = dwells({t: [person(50), person(100 + 8 * t)] + ([person(250)] if t == 3 else []) for t in range(5)})
+    assert found == {0: [1, 1], 1: [2, 2], 2: [3, 2], 3: [4, 2, 1], 4: [5, 2]}  # 8 px are near, 16 are not
+
+
+def test_a_stay_goes_on_through_a_turn_and_a_step_to_and_fro():
+    found = dwells({t: [person(50 + (0, 6, 12, 6)[t % 4], width=(12, 26)[t % 2])] for t in range(60)})
+    assert found[59] == [60]
+
+
+def test_a_stay_goes_on_where_a_detector_missed_somebody_for_a_while():
+    seen = [*range(30), *range(29 + MISSED, 60)]
+    assert dwells({t: [person(50)] if t in seen else [] for t in range(60)})[59] == [len(seen)]
+    late = [*range(20), *range(20 + MISSED, 60)]
+    assert dwells({t: [person(50)] if t in late else [] for t in range(60)})[59] == [60 - 20 - MISSED]
+
+
+def test_who_walks_by_takes_over_no_stay():
+    """Somebody stands, and goes behind a child and a giant who come to the same place."""
+    found = dwells({t: [person(50)] if t < 30 else [person(50, height=20), person(50, height=90)] for t in range(32)})
+    assert found[31] == [2, 2]
+    assert dwells({t: [person(50), person(90 - 4 * t)] for t in range(20)})[10][1] < 10  # passes in front of one
 
 
 def test_dwell_looks_back_on_so_many_frames_and_keeps_no_more():
     dwell = Dwell()
     for t in range(REACH + 50):
-        found = dwell.measure(t, np.array([[0, 0, 10, 20]], np.float32))
+        found = dwell.measure(t, np.array([person(50)], np.float32))
     assert found.tolist() == [REACH + 1]
-    assert len(dwell._before) == REACH + 1
+    [stay] = dwell._stays.values()
+    assert len(stay.frames) == len(stay.feet) == REACH + 1
+    dwell.measure(REACH + 100, np.empty((0, 4), np.float32))
+    assert not dwell._stays
 
 
 def test_dwell_of_a_clip_is_that_of_its_frames():
@@ -243,7 +302,7 @@ def test_what_was_learned_is_kept_and_read_again():
         kind.fit(take(sample, slice(0, 3)))
         kind.fit(take(sample, slice(3, 4)))
     arrays = arrays_of(first)
-    assert set(arrays) == {"looks.features", "looks.network", "place.places", "speed.seen"}
+    assert set(arrays) == {"looks.features", "looks.network", "place.places", "speed.seen", "velocity.seen"}
     assert (arrays["looks.features"].shape, arrays["place.places"].shape) == ((4, 1280), (4, 4))
     other = join(sample, cubes(1, raw=pictures(1, seed=9), boxes=[standing(50, 90, 5)]))
     again = make_evidence(ENGINE, arrays)

@@ -16,7 +16,19 @@ from vadlib.settings import DatasetSettings, ScoreSettings
 
 FILE, BY = Path("calibration.json"), "`make it`"
 VALUES = np.random.default_rng(0).exponential(size=200).astype(np.float32)
-NAMES = ("raw", "raw_median", "flow", "flow_median", "speed", "looks", "place", "dwell", "cube_flow", "trunk_flow")
+NAMES = (
+    "raw",
+    "raw_median",
+    "flow",
+    "flow_median",
+    "speed",
+    "velocity",
+    "looks",
+    "place",
+    "dwell",
+    "cube_flow",
+    "trunk_flow",
+)
 NORMAL = {name: fit_normal(VALUES * (1 + index)) for index, name in enumerate(NAMES)}
 THRESHOLDS = {
     "best": set_threshold([VALUES], 0.01, [25.0], 17),

@@ -23,11 +23,11 @@ from vadlib.settings import EvidenceName
         ),
         ({"flow": 1e30}, "It moves unlike what its looks foretell, as fewer than 1 in 57,000 normal objects"),
         ({"place": 56_788}, "It is as far from where such objects are as 1 in 57,000 normal objects"),
-        ({"dwell": 20}, "Something has been there for as long as 1 in 20 normal objects"),
+        ({"dwell": 20}, "It has been there for as long as 1 in 20 normal objects"),
     ],
 )
 def test_a_reason_names_the_two_strongest_that_are_worth_saying(rarities, sentence):
-    parts = {name: max(0, math.log(often) - USUAL + 1e-9) for name, often in rarities.items()}
+    parts = {name: max(0, math.log(often) - USUAL[name] + 1e-9) for name, often in rarities.items()}
     assert reason(parts, 56_789) == sentence
 
 

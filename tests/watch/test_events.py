@@ -2,9 +2,9 @@
 
 import math
 
+from vadlib.footage.classes import COCO, class_name
 from vadlib.scoring.thresholds import Threshold
 from vadlib.settings import MotionDetectorSettings, YoloSettings
-from vadlib.watch.classes import COCO, class_name
 from vadlib.watch.events import EventMaker, Rules, Seen
 
 THRESHOLD = Threshold(10.0, 2.0, 0.01, 0.01, None, 100, 100)

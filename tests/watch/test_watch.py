@@ -5,10 +5,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 import av
 import pandas as pd
@@ -29,15 +31,22 @@ def model(tmp_path_factory) -> Path:
 class Watching:
     """`vad watch` in a process of its own."""
 
-    def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "vadlib", "watch", *map(str, arguments), "--threshold", "-1000", "--port", "0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    def __init__(self, *arguments: object, threshold: float = -1000) -> None:
+        command = [sys.executable, "-m", "vadlib", "watch", *map(str, [*arguments, "--threshold", threshold])]
+        self.process = subprocess.Popen(
+            [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        self.printed: list[str] = []
         self.told: list[str] = []
-        while not (self.told and self.told[-1].startswith("page: ")):
-            line = self.process.stderr.readline()
-            assert line, self.told
-            self.told.append(line.strip())
-        self.page = self.told[-1].removeprefix("page: ")
+        # Read as it comes: of a pipe that is full a process waits.
+        streams = (self.process.stdout, self.printed), (self.process.stderr, self.told)
+        self._readers = [threading.Thread(target=read_all, args=stream, daemon=True) for stream in streams]
+        for reader in self._readers:
+            reader.start()
+        eventually(lambda: any(line.startswith("page: ") for line in self.told) or not self._readers[1].is_alive(), 300)
+        pages = [line.removeprefix("page: ") for line in self.told if line.startswith("page: ")]
+        assert pages, self.told
+        self.page = pages[0]
         self.base, self.token = self.page.split("/?token=")
 
     def get(self, path: str, token: str | None = None) -> str:
@@ -52,8 +61,14 @@ class Watching:
         """The events that it printed, and what it told; `number`: the signal that stops it."""
         if number is not None:
             self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=60)
-        return [json.loads(line) for line in out.splitlines()], "\n".join(self.told) + err
+        self.process.wait(60)
+        for reader in self._readers:
+            reader.join(10)
+        return [json.loads(line) for line in self.printed], "\n".join(self.told)
+
+
+def read_all(stream: IO[str], lines: list[str]) -> None:
+    lines.extend(line.strip() for line in stream)  # each at once
 
 
 def test_two_files_in_one_process_leave_events_videos_and_tables(model, tmp_path):

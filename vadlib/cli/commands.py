@@ -97,7 +97,7 @@ def _peak_mib() -> int | None:
         return None
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     status = Path("/proc/self/status")
-    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+    if status.exists() and (peak := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
         # Linux begins a process' ru_maxrss with what the process that started it held: `dvc`, say.
-        peaks[0] = int(found[1])
+        peaks[0] = int(peak[1])
     return round(max(peaks) / (1024 if sys.platform != "darwin" else 1024**2))

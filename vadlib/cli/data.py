@@ -14,7 +14,7 @@ def describe(manifest: Manifest) -> list[dict[str, Any]]:
     rows = []
     for split in SPLITS:
         clips = manifest.split(split)
-        labels = [found for clip in clips if (found := clip.labels()) is not None]
+        labels = [of_clip for clip in clips if (of_clip := clip.labels()) is not None]
         unlabelled = len(labels) < len(clips)
         rows.append(
             {

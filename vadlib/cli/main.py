@@ -1,23 +1,33 @@
 """The console script `vad`, also `python -m vadlib`: what is not a stage of the pipeline."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vadlib.cli.commands import DatasetName, friendly
+from vadlib.cli.threads import use_threads, wait_asleep
 from vadlib.errors import VadError
-from vadlib.settings import Branch, DetectorKind, load_dataset, reference
+from vadlib.settings import Branch, DetectorKind, ExecutorName, load_dataset, reference
 from vadlib.version import __version__
+
+if TYPE_CHECKING:
+    from vadlib.footage.scene import Scene
+    from vadlib.scoring.model_folder import Package
 
 app = typer.Typer(
     help="Video anomaly detection by object-level reconstruction. The pipeline itself is run by `dvc repro`.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
+
+
+def set_threads(count: int | None) -> None:
+    """Before anything that has threads is imported."""
+    if count is not None:
+        use_threads(count)
 
 
 def print_version(wanted: bool) -> None:
@@ -32,6 +42,15 @@ def of_all_commands(
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            callback=set_threads,
+            help="For an operation of a network, or on a picture; else all cores.",
+        ),
+    ] = None,
 ) -> None:
     """What stands before a command."""
 
@@ -106,9 +125,75 @@ Strict = Annotated[
 
 
 Executor = Annotated[
-    Literal["local", "ray"] | None, typer.Option(help="Who works: processes of this machine, or a Ray cluster's.")
+    ExecutorName | None, typer.Option(help="Who works: processes of this machine, or a Ray cluster's.")
 ]
 Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; one on this machine if not given.")]
+
+
+Masks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        help="Where it counts: a picture, white where, or JSON of polygons (`vad draw-mask`); `name=` before it: the "
+        "camera of that name alone.",
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(help="Where it counts: a picture, white where, or JSON of polygons (`vad draw-mask`)."),
+]
+Classes = Annotated[
+    str | None, typer.Option(help="Kinds of objects that count: person,car. `motion` is what only moves.")
+]
+Ignore = Annotated[str | None, typer.Option(help="Kinds of objects that do not count: cat,dog.")]
+EveryFrame = Annotated[int | None, typer.Option("--every", min=1, max=6, help="Look at every so many-th frame.")]
+Smallest = Annotated[
+    float | None, typer.Option(min=0, max=100, help="Smaller objects do not count: % of the frame's area.")
+]
+Largest = Annotated[
+    float | None, typer.Option(min=0, max=100, help="Larger objects do not count: % of the frame's area.")
+]
+
+
+def scene_options(
+    mask: Path | None,
+    classes: str | None,
+    ignore: str | None,
+    every: int | None,
+    smallest: float | None,
+    largest: float | None,
+) -> dict[str, Any]:
+    """Those keys of SceneSettings that a command line gives."""
+    given = {
+        "mask": None if mask is None else str(mask),
+        "classes": None if classes is None else names_in(classes),
+        "ignore": None if ignore is None else names_in(ignore),
+        "every": every,
+        "smallest": smallest,
+        "largest": largest,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def scene_given(package: "Package", yolo: Path | None, options: Mapping[str, Any]) -> "Scene | None":
+    """What counts, where options say otherwise than the model, of which a line tells; None where there are none."""
+    from vadlib.footage.scene import changed, differences, read_scene
+    from vadlib.io.progress import tell
+    from vadlib.scoring.model_folder import for_new_footage
+
+    if not options:
+        return None
+    detector, _ = for_new_footage(package, yolo)
+    learned = read_scene(package.folder, detector)
+    scene = changed(learned, options, detector)
+    if said := differences(scene, learned):
+        tell(f"note: {said}: so was nothing that the model learned from")
+    return scene
 
 
 def score(
@@ -124,6 +209,12 @@ def score(
     output: Annotated[Path, typer.Option(help="Folder for what is found; each of several clips gets its own in it.")],
     threshold: Limit = None,
     detector_weights: YoloWeights = None,
+    mask: Mask = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    every: EveryFrame = None,
+    smallest: Smallest = None,
+    largest: Largest = None,
     fps: Annotated[float, typer.Option(min=0.001, help="Frames per second of images.")] = 25.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Leave frames.parquet beside frames.csv.")] = False,
     strict: Strict = False,
@@ -142,9 +233,10 @@ def score(
     from vadlib.footage.many import Scoring, load, score_many
     from vadlib.footage.score import apart_from, begin_folder
     from vadlib.io.ownership import check_apart
+    from vadlib.scoring.model_folder import read_package
     from vadlib.settings import ComputeSettings
 
-    if any(str(path) == "-" for path in videos) and (executor == "ray" or workers != 1):
+    if any(str(path) == "-" for path in videos) and (executor not in (None, "local") or workers != 1):
         raise VadError("-: footage on standard input is scored as it comes, by one process; leave the workers out")
     named = [path for path in videos if str(path) != "-"]
     for _ in apart_from(output, named):
@@ -153,7 +245,9 @@ def score(
         check_apart(output, source)
     # Detector, flow and video encoder are in memory as well: half a batch keeps all of it below 2 GiB.
     compute = ComputeSettings(score_batch=16, executor=executor or "local", address=address, workers=workers)
-    how = Scoring(model, compute, detector_weights, threshold, fps, parquet)
+    options = scene_options(mask, classes, ignore, every, smallest, largest)
+    scene = scene_given(read_package(model), detector_weights, options) if options else None
+    how = Scoring(model, compute, detector_weights, threshold, fps, parquet, scene)
     load(how)
     counts: Counter[str] = Counter()
     left_out = LeftOut(strict=strict)
@@ -201,7 +295,10 @@ def train(
     output: Annotated[Path, typer.Option(help="The model folder to make.")],
     settings: Annotated[
         str | None,
-        typer.Option(help="A data set of ./params.yaml, or a YAML file with the keys of one; a preset if absent."),
+        typer.Option(
+            help="A data set of ./params.yaml, or a YAML file with keys of one, and `scene`; what it leaves out is as "
+            "without it."
+        ),
     ] = None,
     detector: Annotated[
         DetectorKind | None,
@@ -211,6 +308,12 @@ def train(
         ),
     ] = None,
     detector_weights: YoloWeights = None,
+    mask: Mask = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    every: EveryFrame = None,
+    smallest: Smallest = None,
+    largest: Largest = None,
     strict: Strict = False,
     executor: Executor = None,
     address: Address = None,
@@ -221,13 +324,15 @@ def train(
     What cannot be read is left out and named, and the exit code is then 3.
     """
     from vadlib.footage.find import LeftOut
+    from vadlib.footage.scene import make_scene
     from vadlib.footage.train import train_on_footage
     from vadlib.pipeline.places import Places
-    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, load_group, with_detector
+    from vadlib.scoring.model_folder import with_yolo
+    from vadlib.settings import OWN_FOOTAGE, ComputeSettings, SceneSettings, load_group, with_detector
 
-    chosen, compute, weights = OWN_FOOTAGE, ComputeSettings(), None
+    chosen, scene, compute, weights = OWN_FOOTAGE, SceneSettings(), ComputeSettings(), None
     if settings is not None and Path(settings).suffix in (".yaml", ".yml"):
-        chosen = load_group(Path(settings))
+        chosen, scene = load_group(Path(settings))
     elif settings is not None:
         chosen, compute = load_dataset(settings)
         weights = Places.of(settings).weights
@@ -235,10 +340,68 @@ def train(
     compute = compute.model_copy(update={name: value for name, value in given.items() if value is not None})
     if detector is not None:
         chosen = with_detector(chosen, detector)
-    left_out = LeftOut(strict=strict)
+    detecting = chosen.detector if detector_weights is None else with_yolo(chosen.detector, detector_weights)
+    scene = scene.model_copy(update=scene_options(mask, classes, ignore, every, smallest, largest))
     return train_on_footage(
-        folder, output, chosen, compute, weights=weights, yolo=detector_weights, left_out=left_out
+        folder, output, chosen, compute, weights=weights, yolo=detector_weights,
+        scene=make_scene(scene, detecting), left_out=LeftOut(strict=strict),
     )  # fmt: skip
+
+
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Normal footage of this camera, as `vad score` takes it, or a folder of `vad watch`.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")],
+    alarms_per_hour: Annotated[
+        float, typer.Option(min=0.001, max=3600, help="How often normal life may raise an alarm.")
+    ] = 1.0,
+    detector_weights: YoloWeights = None,
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Set a model's threshold anew, by how often it may raise an alarm, without training.
+
+    Of what `vad watch` wrote all counts as normal but the events that were called real on its page.
+    """
+    from vadlib.footage.calibrate import calibrate_on
+    from vadlib.footage.find import LeftOut
+    from vadlib.footage.stream import make_scorer
+    from vadlib.scoring.model_folder import read_package
+    from vadlib.settings import ComputeSettings
+
+    package, left_out = read_package(model), LeftOut(strict=strict)
+    scorer = make_scorer(package, ComputeSettings(score_batch=16), detector_weights)
+    counts = calibrate_on(package, scorer, sources, output, alarms_per_hour, left_out)
+    return {**counts, **left_out.counts()}
+
+
+def update(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="New normal footage, or a folder of `vad watch`: its events that were called normal on the page.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")],
+    strict: Strict = False,
+) -> Mapping[str, float]:
+    """Go on from a model with new normal footage, instead of from nothing. Killed, the same command goes on.
+
+    What is normal of scores is set anew by the new footage: name some of all that is normal now.
+    """
+    from vadlib.footage.find import LeftOut
+    from vadlib.footage.update import update_on_footage
+    from vadlib.scoring.model_folder import read_package
+    from vadlib.settings import ComputeSettings
+
+    return update_on_footage(read_package(model), sources, output, ComputeSettings(), LeftOut(strict=strict))
 
 
 def watch(
@@ -254,6 +417,12 @@ def watch(
     output: Annotated[Path, typer.Option(help="Folder for events, their videos, and tables.")],
     threshold: Limit = None,
     detector_weights: YoloWeights = None,
+    masks: Masks = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    every: EveryFrame = None,
+    smallest: Smallest = None,
+    largest: Largest = None,
     shortest: Annotated[float, typer.Option(min=0, help="Seconds above the threshold that make an event.")] = 0.5,
     cool_off: Annotated[float, typer.Option(min=0, help="Seconds after an event without another.")] = 10.0,
     before: Annotated[float, typer.Option(min=0, max=60, help="Seconds of video before an event.")] = 5.0,
@@ -272,6 +441,7 @@ def watch(
     import signal
     from dataclasses import replace
 
+    from vadlib.footage.calibrate import model_mark
     from vadlib.footage.stream import make_scorer
     from vadlib.io.ownership import check_apart
     from vadlib.io.progress import tell
@@ -288,6 +458,12 @@ def watch(
         cameras.append(parse_source(text, [camera.name for camera in cameras]))
     check_apart(output, model)
     package = read_package(model)
+    options = scene_options(None, classes, ignore, every, smallest, largest)
+    scenes = {}
+    for camera, mask in masks_of(masks or (), [camera.name for camera in cameras]).items():
+        own = options if mask is None else {**options, "mask": str(mask)}
+        if (scene := scene_given(package, detector_weights, own)) is not None:
+            scenes[camera] = scene
     watching = Watch(
         cameras,
         make_scorer(package, ComputeSettings(score_batch=16), detector_weights),
@@ -297,6 +473,8 @@ def watch(
         Rules(shortest=shortest, cool_off=cool_off),
         Rolls(before, after),
         Told(webhook or (), mqtt or (), command or ()),
+        scenes,
+        model_mark(package),
         out=lambda line: print(line, flush=True),
     )
     stopped: list[int] = []
@@ -320,6 +498,32 @@ def watch(
     watching.tell("ended: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 
+def masks_of(texts: Sequence[str], cameras: Sequence[str]) -> dict[str, Path | None]:
+    """Each camera's mask, of `FILE`, for all, and `camera=FILE`, before it. Raises VadError where it is nobody's."""
+    found: dict[str, Path | None] = dict.fromkeys(cameras)
+    named = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if equals and not Path(text).exists():
+            if name not in found:
+                raise VadError(f"--mask {text}: no camera {name!r}; there are: {', '.join(cameras)}")
+            named[name] = Path(path)
+        else:
+            found = dict.fromkeys(cameras, Path(text))
+    return {**found, **named}
+
+
+def draw_mask(
+    footage: Annotated[Path, typer.Argument(help="A video, an image, or a folder of either.")],
+    output: Annotated[Path, typer.Option(help="The page to make, to be opened in a browser.")] = Path("draw-mask.html"),
+) -> None:
+    """Make a page to draw a mask on: areas of the frame to ignore or to watch. It saves mask.json, for --mask."""
+    from vadlib.footage.draw_mask import write_mask_page
+
+    write_mask_page(footage, output)
+    print(f"open {output} in a browser, draw, save mask.json, and give it with --mask to train, score and watch")
+
+
 def settings() -> None:
     """Print every setting of params.yaml with its default, unit, meaning and source, as Markdown."""
     print(reference())
@@ -333,10 +537,23 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-for function in (score, watch, train, evaluate, check_data, fetch, import_checkpoint, settings):
+for function in (
+    score,
+    watch,
+    train,
+    calibrate,
+    update,
+    draw_mask,
+    evaluate,
+    check_data,
+    fetch,
+    import_checkpoint,
+    settings,
+):
     app.command(name=function.__name__.replace("_", "-"), help=function.__doc__)(friendly(function))
 
 
 def main() -> None:
     """Entry point of the console script."""
+    wait_asleep()
     app()

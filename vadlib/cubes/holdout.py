@@ -43,7 +43,7 @@ def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
         edges = [round(count * part / parts) for part in range(parts + 1)]
         for first, stop in pairwise(edges):
             whole.append(Piece(clip, first, stop, bool(every) and len(whole) % every == every // 2))
-    found = []
+    cut = []
     for piece in whole:
         first, stop = piece.first, piece.stop
         if not piece.held_out:
@@ -51,8 +51,8 @@ def cut_footage(frames: Sequence[int], every: int, gap: int) -> list[Piece]:
             first = max([first, *(other.stop + gap for other in apart if other.stop <= piece.first)])
             stop = min([stop, *(other.first - gap for other in apart if other.first >= piece.stop)])
         if first < stop:
-            found.append(Piece(piece.clip, first, stop, piece.held_out))
-    left, before = (sum(p.stop - p.first for p in pieces if not p.held_out) for pieces in (found, whole))
+            cut.append(Piece(piece.clip, first, stop, piece.held_out))
+    left, before = (sum(p.stop - p.first for p in pieces if not p.held_out) for pieces in (cut, whole))
     if 2 * left < before:
         return [replace(piece, held_out=False) for piece in whole]
-    return found
+    return cut

@@ -254,7 +254,7 @@ class CubeSet:
         """The blocks' cubes, read in the order they lie on disk, then put into the order of `rows`."""
         count = sum(stop - start for _, start, stop in blocks)
         offsets = np.cumsum([0] + [stop - start for _, start, stop in blocks])
-        found: dict[str, np.ndarray] = {}
+        columns: dict[str, np.ndarray] = {}
         before = None
         for position in sorted(range(len(blocks)), key=blocks.__getitem__):
             index, start, stop = blocks[position]
@@ -266,11 +266,11 @@ class CubeSet:
             if flow_shard is not None:
                 parts["flow"] = flow_shard.read("cubes", slice(start, stop))
             for name, part in parts.items():
-                whole = found.setdefault(name, np.empty((count, *part.shape[1:]), part.dtype))
+                whole = columns.setdefault(name, np.empty((count, *part.shape[1:]), part.dtype))
                 whole[offsets[position] : offsets[position + 1]] = part
         if before is not None:
             self._close(before)
-        return take(Batch(found["cubes"], found.get("flow"), found["boxes"]), rows)
+        return take(Batch(columns["cubes"], columns.get("flow"), columns["boxes"]), rows)
 
 
 def take(batch: Batch, rows: slice | np.ndarray) -> Batch:

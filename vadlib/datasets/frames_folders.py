@@ -23,7 +23,7 @@ def index(folder: Path, root: Path) -> list[Clip]:
     training, testing = (
         probe_all(clip_paths(folder / split / "frames", LAYOUT), split, root) for split in ("training", "testing")
     )
-    found = [
+    by_source = [
         (source, read(testing, source))
         for source, read in (
             (_only(folder, "frame_labels_*.npy"), _pooled),
@@ -32,11 +32,11 @@ def index(folder: Path, root: Path) -> list[Clip]:
         )
         if source is not None and source.exists()
     ]
-    for source, clips in found[1:]:
-        for one, other in zip(found[0][1], clips, strict=True):
+    for source, clips in by_source[1:]:
+        for one, other in zip(by_source[0][1], clips, strict=True):
             if one.anomalous != other.anomalous:
-                raise VadError(f"{found[0][0]} and {source} disagree on clip {one.key}; remove the wrong one")
-    return training + (found[0][1] if found else testing)
+                raise VadError(f"{by_source[0][0]} and {source} disagree on clip {one.key}; remove the wrong one")
+    return training + (by_source[0][1] if by_source else testing)
 
 
 def labelled_by_arrays(clips: list[Clip], folder: Path) -> list[Clip]:

@@ -46,8 +46,8 @@ def read_regions(file: Path, clips: Iterable[Clip]) -> Iterator[pd.DataFrame]:
                         raise VadError(f"{where}: track {track} is twice in frame {frame} of clip {name}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise VadError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-    for name, found in rows.items():
-        yield _table(name, [(*key, *values) for key, values in sorted(found.items())], columns)
+    for name, by_key in rows.items():
+        yield _table(name, [(*key, *values) for key, values in sorted(by_key.items())], columns)
 
 
 def _parsed(

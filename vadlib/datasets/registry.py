@@ -55,8 +55,8 @@ def index_clips(name: str, layout: str, folder: Path, root: Path) -> Manifest:
     """`index_dataset` of a layout, whatever the known totals are."""
     module = LAYOUTS[layout]
     if not folder.is_dir() or not any(folder.iterdir()):
-        found = "empty" if folder.is_dir() else "not found"
-        raise VadError(f"{folder}: {found}; put the data set {name} there: {module.LAYOUT}")
+        state = "empty" if folder.is_dir() else "not found"
+        raise VadError(f"{folder}: {state}; put the data set {name} there: {module.LAYOUT}")
     manifest = Manifest(name, layout, tuple(module.index(folder, root)))
     for split in SPLITS:
         if not manifest.split(split):

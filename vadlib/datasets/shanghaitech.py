@@ -44,12 +44,12 @@ def masks(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray] | None:
 def _pixels(clip: Clip, file: Path) -> np.ndarray:
     """A clip's masks (frames, H, W), mapped, not loaded."""
     try:
-        found = np.lib.format.open_memmap(file, mode="r")  # refuses objects
+        mask = np.lib.format.open_memmap(file, mode="r")  # refuses objects
     except Exception as error:  # the header is a Python literal: parsing a damaged one fails in many ways
         raise VadError(f"{file}: cannot be read as masks: {' '.join(str(error).split())}") from None
-    if found.ndim != 3 or found.shape[1:] != (clip.height, clip.width) or found.dtype.kind not in "biuf":
+    if mask.ndim != 3 or mask.shape[1:] != (clip.height, clip.width) or mask.dtype.kind not in "biuf":
         raise VadError(
-            f"{file}: {found.dtype} masks of shape {found.shape}, "
+            f"{file}: {mask.dtype} masks of shape {mask.shape}, "
             f"expected {(clip.frames, clip.height, clip.width)} for clip {clip.key}"
         )
-    return found
+    return mask

@@ -73,9 +73,9 @@ def _from_masks(clip: Clip, folder: Path, root: Path) -> Clip:
 
 
 def _pixels(clip: Clip, folder: Path, root: Path) -> Iterator[np.ndarray]:
-    found = probe_clip(folder, folder.name, clip.split, root)
-    if (found.width, found.height) != (clip.width, clip.height):
+    masks = probe_clip(folder, folder.name, clip.split, root)
+    if (masks.width, masks.height) != (clip.width, clip.height):
         raise VadError(
-            f"{folder}: masks of {found.width}x{found.height} px, the frames have {clip.width}x{clip.height}"
+            f"{folder}: masks of {masks.width}x{masks.height} px, the frames have {clip.width}x{clip.height}"
         )
-    return (np.any(mask, axis=2) for mask in read_frames(found, root))
+    return (np.any(mask, axis=2) for mask in read_frames(masks, root))

@@ -1,17 +1,56 @@
 """Convolutions of stride 1 that keep height and width, and how oneDNN computes them and their gradients fastest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from vadlib.models.state import Conv3x3, Encoder
 
 ONE = [1, 1]
-NARROW = 8  # px: up to this width images are joined for the gradient by the weights
+NARROW = 8  # px: up to this width images are joined for the gradient w.r.t. the weights
+
+
+def operator(name: str, signature: str) -> Callable[..., Any] | None:
+    """An operator of torch that its documentation does not promise, by its name, such as `aten.leaky_relu_backward`.
+
+    None where this torch has none, or one whose arguments are others than `signature` says: then what is public is
+    used, which may be slower and gives the same numbers but for rounding.
+    """
+    library, _, own = name.partition(".")
+    try:
+        private = getattr(getattr(torch.ops, library), own)
+        arguments = private.default._schema.arguments
+    except (AttributeError, RuntimeError):
+        return None
+    return private if signature == ", ".join(f"{argument.type} {argument.name}" for argument in arguments) else None
+
+
+# What torch.compile emits: no public operator has an activation, or weights in oneDNN's own order.
+CONVOLVE = operator(
+    "mkldnn._convolution_pointwise",
+    "Tensor X, Tensor W, Optional[Tensor] B, List[int] padding, List[int] stride, List[int] dilation, int groups, "
+    "str attr, List[Optional[number]] scalars, Optional[str] algorithm",
+)
+REORDER = operator(
+    "mkldnn._reorder_convolution_weight",
+    "Tensor self, List[int] padding, List[int] stride, List[int] dilation, int groups, Optional[List[int]] input_size",
+)
+HAS_BF16 = operator("mkldnn._is_mkldnn_bf16_supported", "")
+# What autograd calls: each gradient by itself, and LeakyReLU's from what came out of it.
+CONVOLVE_BACK = operator(
+    "aten.convolution_backward",
+    "Tensor grad_output, Tensor input, Tensor weight, Optional[List[int]] bias_sizes, List[int] stride, "
+    "List[int] padding, List[int] dilation, bool transposed, List[int] output_padding, int groups, "
+    "List[bool] output_mask",
+)
+ACTIVATE_BACK = operator(
+    "aten.leaky_relu_backward", "Tensor grad_output, Tensor self, number negative_slope, bool self_is_result"
+)
 
 
 def lowered(x: Tensor) -> Tensor:
@@ -28,9 +67,9 @@ def in_two_parts(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def fuses(x: Tensor) -> bool:
     """Whether oneDNN computes a convolution of `x` and its activation in one: on a CPU that has the precision."""
-    if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if x.device.type != "cpu" or CONVOLVE is None or not torch.backends.mkldnn.is_available():
         return False
-    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and HAS_BF16 is not None and HAS_BF16())
 
 
 def padding_of(weight: Tensor) -> list[int]:
@@ -43,35 +82,61 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, group
 
     All of one dtype. On a CPU `weight` may be in oneDNN's own order. Not differentiable.
     """
-    if not fuses(x):
+    if CONVOLVE is None or not fuses(x):
         y = F.conv2d(x, weight, bias, padding=padding_of(weight), groups=groups)
         return y if slope == 1 else F.leaky_relu_(y, slope)
     kind = "relu" if slope == 0 else "none" if slope == 1 else "leaky_relu"
     numbers = [slope] if kind == "leaky_relu" else []
-    # What torch.compile emits: no public operator has an activation.
-    return torch.ops.mkldnn._convolution_pointwise(
-        x, weight, bias, padding_of(weight), ONE, ONE, groups, kind, numbers, ""
-    )
+    fused: Tensor = CONVOLVE(x, weight, bias, padding_of(weight), ONE, ONE, groups, kind, numbers, "")
+    return fused
+
+
+def ordered(weight: Tensor, x: Tensor, groups: int) -> Tensor:
+    """A kernel in the order in which oneDNN convolves `x` with it; as it is where it would not, or has no other."""
+    if REORDER is None or not fuses(x):
+        return weight
+    packed: Tensor = REORDER(weight, padding_of(weight), ONE, ONE, groups, x.shape)
+    return packed
+
+
+def activation_backward(g: Tensor, y: Tensor, slope: float) -> Tensor:
+    """The gradient w.r.t. what went into LeakyReLU, from that w.r.t. its output, `y`; 0 is ReLU."""
+    if ACTIVATE_BACK is None:
+        return torch.where(y > 0, g, g * slope)
+    gradient: Tensor = ACTIVATE_BACK(g, y, slope, self_is_result=True)
+    return gradient
 
 
 def convolution_backward(
-    g: Tensor, x: Tensor, weight: Tensor, groups: int = 1, by: Sequence[bool] = (True, True, True)
+    g: Tensor, x: Tensor, weight: Tensor, groups: int = 1, needed: Sequence[bool] = (True, True, True)
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients by `x`, `weight` and bias, those that `by` asks for, from that by the output, `g`."""
-
-    def gradients(g: Tensor, x: Tensor, by: Sequence[bool]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        return torch.ops.aten.convolution_backward(
-            g, x, weight, [len(weight)], ONE, padding_of(weight), ONE, False, [0, 0], groups, by
-        )
-
+    """Gradients w.r.t. `x`, `weight` and bias, those that are `needed`, from that w.r.t. the output, `g`."""
     narrow = x.device.type == "cpu" and x.dtype == torch.bfloat16 and groups == 1 and x.shape[3] <= NARROW
-    if not narrow or not by[1]:
-        return gradients(g, x, by)
-    # oneDNN sums the gradient by the weights a row at a time, and in bfloat16 rows of many images take half
+    if not narrow or not needed[1]:
+        return _gradients(g, x, weight, groups, needed)
+    # oneDNN sums the gradient w.r.t. the weights a row at a time, and in bfloat16 rows of many images take half
     # the time that rows of 8 pixels take. In float32 nothing is gained, nor in convolutions by groups.
-    by_x = gradients(g, x, (True, False, False))[0] if by[0] else None
-    _, by_weight, by_bias = gradients(joined(g), joined(x), (False, *by[1:]))
-    return by_x, by_weight, by_bias
+    of_x = _gradients(g, x, weight, groups, (True, False, False))[0] if needed[0] else None
+    _, of_weight, of_bias = _gradients(joined(g), joined(x), weight, groups, (False, *needed[1:]))
+    return of_x, of_weight, of_bias
+
+
+def _gradients(
+    g: Tensor, x: Tensor, weight: Tensor, groups: int, needed: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """`convolution_backward`, as torch computes it."""
+    padding = padding_of(weight)
+    if CONVOLVE_BACK is not None:
+        gradients: tuple[Tensor | None, Tensor | None, Tensor | None] = CONVOLVE_BACK(
+            g, x, weight, [len(weight)], ONE, padding, ONE, False, [0, 0], groups, needed
+        )
+        return gradients
+    how = {"padding": (padding[0], padding[1]), "groups": groups}
+    return (
+        conv2d_input(x.shape, weight, g, **how) if needed[0] else None,
+        conv2d_weight(x, weight.shape, g, **how) if needed[1] else None,
+        g.sum((0, 2, 3)) if needed[2] else None,
+    )
 
 
 def joined(x: Tensor, most: int = 16) -> Tensor:
@@ -99,7 +164,7 @@ class Convolution(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, y = ctx.saved_tensors
         if y is not None:
-            g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, self_is_result=True)
+            g = activation_backward(g, y, ctx.slope)
         return *convolution_backward(g, x, weight, ctx.groups, ctx.needs_input_grad[:3]), None, None
 
 

@@ -1,8 +1,8 @@
 """Convolutions whose weights are frozen: what networks are scored with.
 
-A frozen convolution takes no gradient by its weights. So they are kept in the precision of the arithmetic, on a CPU in
-oneDNN's own order, and the gradient by the input is a convolution too, of the kernel turned by 180 degrees, its input
-and output channels exchanged.
+A frozen convolution takes no gradient w.r.t. its weights. So they are kept in the precision of the arithmetic, on a CPU
+in oneDNN's own order, and the gradient w.r.t. the input is a convolution too, of the kernel turned by 180 degrees, its
+input and output channels exchanged.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vadlib.engine.convolution import ONE, convolve, fuses, in_two_parts, is_of_pixels, padding_of
+from vadlib.engine.convolution import activation_backward, convolve, fuses, in_two_parts, is_of_pixels, ordered
 from vadlib.models.state import Conv3x3, ConvBlock
 
 
@@ -71,25 +71,22 @@ class FrozenConv(nn.Module):
         return convolve(x, self._ordered("weight", x), self.bias, self.slope, self.groups)
 
     def convolve_back(self, g: Tensor, y: Tensor | None) -> Tensor:
-        """The gradient by the input, from that by the output; `y` is the output, None without activation."""
+        """The gradient w.r.t. the input, from that w.r.t. the output; `y` is the output, None without activation."""
         if y is not None:
-            g = torch.ops.aten.leaky_relu_backward(g, y, self.slope, self_is_result=True)
+            g = activation_backward(g, y, self.slope)
         return convolve(g, self._ordered("turned", g), None, 1, self.groups)
 
     def _ordered(self, name: str, x: Tensor) -> Tensor:
         """The kernel, in oneDNN's order where that computes the convolution of `x`."""
-        weight = self.get_buffer(name)
         if not fuses(x):
-            return weight
+            return self.get_buffer(name)
         if name not in self._packed:
-            self._packed[name] = torch.ops.mkldnn._reorder_convolution_weight(
-                weight, padding_of(weight), ONE, ONE, self.groups, x.shape
-            )
+            self._packed[name] = ordered(self.get_buffer(name), x, self.groups)
         return self._packed[name]
 
 
 class _FrozenConvolution(torch.autograd.Function):
-    """`FrozenConv` where a gradient by its input is wanted."""
+    """`FrozenConv` where a gradient w.r.t. its input is wanted."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: FrozenConv) -> Tensor:

@@ -24,7 +24,7 @@ def made_with(engine: Engine) -> dict[str, str | int]:
         "processor": processor_kind(engine.device),
         "precision": {torch.float32: "fp32", torch.bfloat16: "bf16"}[engine.dtype],
         "threads": torch.get_num_threads(),
-        "libraries": ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
+        "libraries": ", ".join(f"{name} {installed}" for name in LIBRARIES if (installed := _version(name))),
     }
 
 

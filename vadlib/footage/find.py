@@ -97,13 +97,13 @@ class LeftOut:
 
     def counts(self) -> dict[str, int | float]:
         """For a closing line; empty where nothing was left out."""
-        found = {
+        lost = {
             "clips left out": self.clips,
             "clips partly left out": self.partial,
             "frames left out": self.frames,
             "seconds left out": round(self.seconds, 2),
         }
-        return {name: count for name, count in found.items() if count}
+        return {name: count for name, count in lost.items() if count}
 
     def _say(self, line: str) -> None:
         line = printable(line)
@@ -151,8 +151,8 @@ def find_footage(paths: Iterable[Path], left_out: LeftOut | None = None) -> Iter
         left_out.note(f"{len(clips) - len(once)} clips were named twice")
     clips = list(once.values())
     base = _common([clip.path.parent if clip.top is None else clip.top for clip in clips])
-    found = names.give_all([(clip.short(base), clip.long(base)) for clip in clips])
-    for name, clip in zip(found, clips, strict=True):
+    given = names.give_all([(clip.short(base), clip.long(base)) for clip in clips])
+    for name, clip in zip(given, clips, strict=True):
         yield Footage(name, clip.source)
 
 
@@ -258,11 +258,11 @@ def _run(images: Iterator[Path], *, whole: bool) -> _Clip:
 
 def _clips_in(folder: Path, left_out: LeftOut) -> Iterator[_Clip]:
     """The clips of a folder that was named. Having none, it is left out itself."""
-    before, found = left_out.clips, False
+    before, any_clip = left_out.clips, False
     for path in _look_through(folder, left_out, set()):
-        found = True
+        any_clip = True
         yield _Clip(path, path, folder)
-    if not found and left_out.clips == before:
+    if not any_clip and left_out.clips == before:
         left_out.clip(f"{folder}: no footage in the folder; expected images or videos")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vadlib.errors import FootageError, Losses
 from vadlib.footage.find import Footage
+from vadlib.footage.scene import Scene
 from vadlib.footage.score import score_footage
 from vadlib.footage.stream import FootageScorer, make_scorer
 from vadlib.pipeline.executors.registry import run
@@ -27,6 +28,7 @@ class Scoring:
     threshold: float | None = None  # instead of the model's
     fps: float = 25.0
     parquet: bool = False
+    scene: Scene | None = None  # what counts, instead of what does for the model
 
 
 @dataclass(frozen=True)
@@ -73,4 +75,4 @@ def _score(how: Scoring, footage: Footage, folder: Path) -> tuple[Counter[str], 
 def _loaded(how: Scoring) -> tuple[FootageScorer, Threshold]:
     package = read_package(how.model)
     limit = package.threshold if how.threshold is None else replace(package.threshold, value=how.threshold)
-    return make_scorer(package, how.compute, how.yolo), limit
+    return make_scorer(package, how.compute, how.yolo, how.scene), limit

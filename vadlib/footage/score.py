@@ -57,7 +57,7 @@ def score_footage(
 ) -> Counter[str]:
     """Score one clip in one pass and leave, in the folder `output`, what was found.
 
-    frames.csv       a row for each frame: FRAME_COLUMNS; the box is the one that made the score
+    frames.csv       a row for each frame that is looked at: FRAME_COLUMNS; the box is the one that made the score
     segments.csv     a row for each run of anomalous frames: SEGMENT_COLUMNS
     annotated.mp4    the frames with their boxes, the score curve beneath
     report.html      the curve and the highest peaks, with what the networks made of them
@@ -89,41 +89,47 @@ def score_footage(
     grown = files[:3]
     for file in grown:
         begin(file)
-    found = _Findings(footage.name)
+    findings = _Findings(footage.name)
     done = False
     try:
         place = str(footage.source) if isinstance(footage.source, Path) else "images"
         clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
         read = read_footage(footage.source, footage.name, fps, told)
-        images = _one_by_one(clip, score_frames(scorer, clip, read, counts=found.counts))
+        images = _one_by_one(clip, score_frames(scorer, clip, read, counts=findings.counts))
         with ExitStack() as stack:
             frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
             segments = stack.enter_context(_Segments(output / "segments.csv"))
             video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
             bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
             for frame in images:
+                if not frame.looked_at:
+                    findings.pass_by(frame)
+                    continue
                 anomalous = frame.score > threshold.value
                 frames.add(row_of(frame, anomalous))
                 segments.see(frame, anomalous)
                 video.write(frame)
-                found.add(frame, anomalous)
+                findings.add(frame, anomalous)
                 bar.update()
             done = True
     except FootageError as error:
-        if not found.counts["frames"]:
+        if not findings.counts["frames"]:
             for file in grown:
                 discard(file)
             raise
-        rest = max(0, clip.frames - found.counts["frames"])
-        told.lose("rest", str(error), "leave it out", rest, rest * found.step)
+        rest = max(0, clip.frames - findings.counts["frames"])
+        told.lose("rest", str(error), "leave it out", rest, rest * findings.step)
     finally:
-        if frames_bounded := found.counts[BOUNDED]:
-            how = how_bounded(frames_bounded, found.counts["frames"], scorer.scorer.settings.detector)
+        if frames_bounded := findings.counts[BOUNDED]:
+            how = how_bounded(frames_bounded, findings.counts["frames"], scorer.scorer.settings.detector)
             told.notes.append(f"clip {footage.name}: {how}")
-        if found.counts["frames"]:
-            title = footage.name if done else f"{footage.name}: its first {found.counts['frames']} frames"
+        if findings.counts["frames"]:
+            said = scorer.learned.otherwise(findings.rate, *findings.size) if scorer.learned else ""
+            if said:
+                told.notes.append(f"clip {footage.name}: {said}")
+            title = footage.name if done else f"{footage.name}: its first {findings.counts['frames']} frames"
             notes = [printable(line) for line in (*told.lines, *told.notes)]
-            write_report(output / "report.html", found.report(title, scorer, threshold, notes))
+            write_report(output / "report.html", findings.report(title, scorer, threshold, notes))
         settle(*grown)
         if not there:
             remove_empty(output)
@@ -134,7 +140,7 @@ def score_footage(
             write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
     if losses is None and told.error:
         raise FootageError(told.error)
-    return found.counts
+    return findings.counts
 
 
 def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFrame]:
@@ -216,19 +222,31 @@ class _Findings:
         self._times, self._scores = array("d"), array("d")
         self._top: TopMoments[dict[str, Any]] = TopMoments()
         self.counts: Counter[str] = Counter()
+        self.size = 0, 0  # width and height of the frames
 
     @property
     def step(self) -> float:
         """Seconds from one frame to the next, on average."""
         return self._times[-1] / max(1, len(self._times) - 1)
 
+    @property
+    def rate(self) -> float | None:
+        """Frames per second, on average; None of one frame."""
+        return 1 / self.step if self.step > 0 else None
+
     def add(self, frame: ScoredFrame, anomalous: bool) -> None:
+        self.size = frame.image.shape[1], frame.image.shape[0]
         self._times.append(frame.time)
         self._scores.append(frame.score)
         self.counts.update(frames=1, cubes=len(frame.boxes))
         self.counts["anomalous frames"] += anomalous
         self.counts["frames without boxes"] += frame.top is None
         self._top.offer(self._name, frame.number, frame.score, lambda: _kept(frame))
+
+    def pass_by(self, frame: ScoredFrame) -> None:
+        """A frame that was not looked at: the curve stays where it is."""
+        self._times.append(frame.time)
+        self._scores.append(self._scores[-1])  # the first of a clip is looked at
 
     def report(self, title: str, scorer: FootageScorer, threshold: Threshold, notes: Sequence[str]) -> Report:
         self._top.end_clip()

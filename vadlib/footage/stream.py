@@ -7,23 +7,27 @@ is held in memory is bounded by how far they look ahead, whatever the length of 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from vadlib.boxes.detect import detect_clip
 from vadlib.boxes.kinds.registry import make_detector
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
+from vadlib.clips import read_footage
 from vadlib.cubes.cut import FrameCubes, cubes_of_clip
 from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
+from vadlib.footage.learned import Learned, read_learned
+from vadlib.footage.scene import WHOLE, Scene, read_scene
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
 from vadlib.scoring.frames import frame_scores
-from vadlib.scoring.model_folder import Package, for_new_footage
+from vadlib.scoring.model_folder import Package, for_new_footage, read_package
 from vadlib.scoring.scorer import Scorer
 from vadlib.scoring.tracks import average_along_tracks
 from vadlib.scoring.words import reason
@@ -43,9 +47,10 @@ class Pace:
 
     held: int = HELD_FRAMES  # frames at most that wait for a full batch of cubes
     detected: int = 8  # frames that the detector is given at a time
-    wanted: Callable[[int], bool] = lambda number: True
-    """Whether the frame of a number is looked at; asked once of each, in order. The others get no boxes, so that
-    neither detector nor networks work on them; flow and cubes still see them, so that what moves is as fast as ever."""
+    wanted: Callable[[int], bool] | None = None
+    """Whether the frame of a number is looked at; asked once of each, in order; None: the scene says. The others get no
+    boxes, so that neither detector nor networks work on them; flow and cubes still see them, so that what moves is as
+    fast as ever."""
 
 
 RECORDED = Pace()
@@ -59,11 +64,28 @@ class FootageScorer:
     detector: DetectFrames
     estimator: EstimateFlow
     batch: int  # cubes scored at a time
+    scene: Scene = WHOLE  # what counts
+    learned: Learned | None = None  # from what footage, if it is known
 
     @property
     def how(self) -> ScoreSettings:
         """New footage is scored by `best`."""
         return self.scorer.settings.best
+
+    @property
+    def threshold(self) -> float:
+        """The model's own: a frame whose score is above it is anomalous."""
+        return self.scorer.calibration.thresholds["best"].value
+
+    def score(self, footage: str | PathLike[str], fps: float = 25.0) -> "Iterator[ScoredFrame]":
+        """Score a video file, or a folder of images, in one pass, and yield its frames in order as they are scored.
+
+        Nothing is kept of a frame that was yielded, so that footage of any length takes the same memory. `fps` is the
+        rate of images whose names hold no times, in frames per second. Raises FootageError, in one line, where nothing
+        can be read, and at a frame that cannot be.
+        """
+        path = Path(footage)
+        return score_frames(self, Clip(path.stem, "testing", str(path), 0, 0, 0), read_footage(path, path.stem, fps))
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,7 @@ class ScoredFrame:
     centre: int  # which of the L patches shows this frame
     objects: int | None  # normal ones that words compare with; None where no words can be made of the parts
     classes: np.ndarray | None = None  # int16 (M,), the detector's class of each box, -1 unknown
+    looked_at: bool = True  # one that was passed by has no boxes, whatever there was
 
     @property
     def top(self) -> int | None:
@@ -97,8 +120,29 @@ class ScoredFrame:
         return reason({name: float(part[self.top]) for name, part in self.parts.items()}, self.objects)
 
 
-def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = None) -> FootageScorer:
-    """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's.
+def load(
+    folder: str | PathLike[str],
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    detector_weights: str | PathLike[str] | None = None,
+) -> FootageScorer:
+    """Load a model folder, as `vad train` and the stage `package` leave it, ready to score footage.
+
+    Args:
+        device: `auto` is a GPU where there is one.
+        detector_weights: a YOLO's, instead of the model's own detector; a model of imported boxes needs them.
+
+    Raises VadError, in one line, where the folder is not there, incomplete or damaged, or the device is not there.
+    """
+    weights = None if detector_weights is None else Path(detector_weights)
+    return make_scorer(read_package(Path(folder)), ComputeSettings(device=device), weights)
+
+
+def make_scorer(
+    package: Package, compute: ComputeSettings, yolo: Path | None = None, scene: Scene | None = None
+) -> FootageScorer:
+    """Load a model folder's detector, flow estimator and networks; `yolo`: weights to use instead of its detector's,
+    `scene`: what counts, instead of what counted when it learned.
 
     Raises VadError where that is not possible for new footage, or a file is missing or damaged.
     """
@@ -110,6 +154,8 @@ def make_scorer(package: Package, compute: ComputeSettings, yolo: Path | None = 
         make_detector(detector, detector_weights, package.folder, (), compute.device),
         make_estimator(settings.flow, package.flow_weights, package.folder, compute.device),
         compute.score_batch,
+        read_scene(package.folder, detector) if scene is None else scene,
+        read_learned(package.folder),
     )
 
 
@@ -144,6 +190,7 @@ def score_frames(
             frame.cubes.frame, frame.time, frame.image, frame.cubes.boxes, columns[0], averaged.tracks,
             dict(zip(parts, columns[1:], strict=True)), float(frame_scores(place, columns[0], 1, how.top)[0][0]),
             frame.cubes.cubes, frame.flow, frame.cubes.centre, objects, frame.classes,
+            frame.looked_at,
         )  # fmt: skip
 
 
@@ -156,6 +203,7 @@ class _Frame:
     cubes: FrameCubes
     flow: np.ndarray
     classes: np.ndarray
+    looked_at: bool
 
 
 def _cubes_scored(
@@ -170,8 +218,8 @@ def _cubes_scored(
     eta = settings.eta[0]
     shown, *copies = copies_of(frames, 4)
     for_boxes, for_flow, for_raw = ((image for _, image in copy) for copy in copies)
-    found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
-    raw_boxes, flow_boxes = ((boxes.xyxy for boxes in copy) for copy in others)
+    boxes_found, *others = copies_of(_boxes(scorer, clip, for_boxes, counts, pace), 3)
+    raw_boxes, flow_boxes = ((boxes.xyxy for boxes, _ in copy) for copy in others)
     fields = _as_stored(clip, flow_of_clip(clip, for_flow, scorer.estimator))
     raw_cubes = cubes_of_clip(for_raw, raw_boxes, settings.cube)
     flow_cubes = cubes_of_clip(fields, flow_boxes, settings.cube)
@@ -201,9 +249,9 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow, boxes in zip(shown, raw_cubes, flow_cubes, found, strict=True):
+    for (time, image), raw, flow, (boxes, looked_at) in zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
-        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls))
+        waiting.append(_Frame(time, image, raw, of_flow, boxes.cls, looked_at))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
         dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes)])
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
@@ -218,19 +266,25 @@ def _cubes_scored(
 
 def _boxes(
     scorer: FootageScorer, clip: Clip, frames: Iterable[np.ndarray], counts: Counter[str] | None, pace: Pace
-) -> Iterator[Boxes]:
-    """The boxes of each frame; none of those that are not wanted, which the detector does not see."""
+) -> Iterator[tuple[Boxes, bool]]:
+    """The boxes of each frame that count, and whether it was wanted; none of those that are not, which the detector
+    does not see."""
     wanted: deque[bool] = deque()
+    ask, scene, settings = pace.wanted or scorer.scene.looks_at, scorer.scene, scorer.scorer.settings.detector
+    height = width = 0
 
     def detect(clip: Clip, first: int, chunk: Sequence[np.ndarray]) -> list[Boxes]:
-        looked_at = [pace.wanted(first + step) for step in range(len(chunk))]
+        nonlocal height, width
+        height, width = chunk[0].shape[:2]
+        looked_at = [ask(first + step) for step in range(len(chunk))]
         wanted.extend(looked_at)
         seen = [frame for frame, is_wanted in zip(chunk, looked_at, strict=True) if is_wanted]
-        found = iter(scorer.detector(clip, first, seen) if seen else ())
-        return [next(found) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
+        detected = iter(scorer.detector(clip, first, seen) if seen else ())
+        return [next(detected) if is_wanted else Boxes.of([], APPEARANCE) for is_wanted in looked_at]
 
-    for boxes in detect_clip(clip, frames, detect, scorer.scorer.settings.detector, pace.detected, counts=counts):
-        yield boxes if wanted.popleft() else boxes.take(slice(0))
+    for boxes in detect_clip(clip, frames, detect, settings, pace.detected, counts=counts):
+        is_wanted = wanted.popleft()
+        yield scene.keep(boxes, width, height, settings) if is_wanted else boxes.take(slice(0)), is_wanted
 
 
 def copies_of(source: Iterable[T], count: int) -> list[Iterator[T]]:

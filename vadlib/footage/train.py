@@ -1,27 +1,49 @@
 """Learn from a folder of normal videos by the very stages of the pipeline, without data set or DVC."""
 
+import math
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vadlib.boxes.kinds.registry import weights_file
+from vadlib.boxes.table import Boxes
 from vadlib.errors import VadError
 from vadlib.footage import index
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.index import index_footage, left_out_of
+from vadlib.footage.learned import Learned, learned_from, save_learned
+from vadlib.footage.scene import WHOLE, Scene, save_scene
 from vadlib.io.files import copy, read_json, sha256, write_text
-from vadlib.io.ownership import check, check_apart, discard, own, publish, remove_own, settle, without_links
+from vadlib.io.ownership import (
+    BEING_MADE,
+    check,
+    check_apart,
+    discard,
+    note,
+    own,
+    publish,
+    remove_own,
+    settle,
+    without_links,
+)
+from vadlib.io.progress import tell
+from vadlib.io.tables import read_metadata, read_parts, write_table
 from vadlib.pipeline import build_flow, build_raw, calibrate, detect, fit_scores, flow, package, train
 from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.mapping import fingerprint
-from vadlib.pipeline.places import Places
+from vadlib.pipeline.places import BOX, Places
 from vadlib.pipeline.sets import open_shard
 from vadlib.scoring.model_folder import with_yolo
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import ComputeSettings, DatasetSettings, OnnxSettings
+from vadlib.scoring.tracks import horizon_of
+from vadlib.settings import ComputeSettings, DatasetSettings, DetectorSettings, OnnxSettings
+
+Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 
 
 def train_on_footage(
@@ -32,7 +54,11 @@ def train_on_footage(
     *,
     weights: Path | None = None,
     yolo: Path | None = None,
+    scene: Scene = WHOLE,
     left_out: LeftOut | None = None,
+    instead: Mapping[str, Stage] | None = None,
+    since: Sequence[Any] = (),
+    before: Learned | None = None,
 ) -> Counter[str]:
     """Learn what is normal from the videos, or folders of images, in a folder, and leave the model folder `output`.
 
@@ -43,7 +69,11 @@ def train_on_footage(
         weights: folder of the weights that the settings name; None: below the work folder, where those that are
             published are fetched to.
         yolo: weights of a YOLO to use instead of the settings' detector.
+        scene: what of the pictures counts; the model folder keeps it.
         left_out: is told of the clips, and parts of them, that cannot be read; None: nothing may be left out.
+        instead: what is run in place of stages of these names.
+        since: what that depends on, as `fingerprint` takes it.
+        before: from what the model learned before.
 
     What this tool made at `output` is replaced, and the work folder removed, but for what somebody else put there.
 
@@ -59,7 +89,8 @@ def train_on_footage(
             "weights with --detector-weights, or other settings"
         )
     left_out = left_out or LeftOut(strict=True)
-    if next(find_footage(iter([footage]), LeftOut(quiet=True)), None) is None:
+    instead = instead or {}
+    if "prepare" not in instead and next(find_footage(iter([footage]), LeftOut(quiet=True)), None) is None:
         raise VadError(f"{footage}: no footage there; expected {LAYOUT}")
     sources = [footage, *([] if yolo is None else [yolo])]
     for source in sources:
@@ -74,7 +105,7 @@ def train_on_footage(
     )  # fmt: skip
     own(work)
     mark = fingerprint(
-        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo)
+        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
     )
     if yolo is not None:
         remove_own(places.weights / yolo.name)  # other files of a folder
@@ -82,18 +113,26 @@ def train_on_footage(
     _fetch_weights(places, settings)
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
-        mark = fingerprint(_CODE[name], mark, *groups(settings))
+        mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
         done = work / "done" / name
         if not (done.is_file() and done.read_text(encoding="ascii") == mark):
             discard(done)
-            before = set(work.glob("weights/*/*"))
-            stage(places, settings, compute)
-            settle(*set(work.glob("weights/*/*")) - before)  # were fetched
+            there = set(work.glob("weights/*/*"))
+            instead.get(name, stage)(places, settings, compute)
+            if name == "detect" and scene.mark != WHOLE.mark:
+                keep_boxes(places, scene, settings.detector)
+            settle(*set(work.glob("weights/*/*")) - there)  # were fetched
             write_text(done, mark)
         if name == "prepare":
             left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
+            tell_amount(places, settings)
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
+    note(work / "package", BEING_MADE)
+    save_learned(learned_from(clips, before), work / "package")
+    if scene.mark != WHOLE.mark:
+        save_scene(scene, work / "package")
+    settle(work / "package")
     counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
     for clip in clips:
         with closing(open_shard(places, clip, "raw")) as shard:
@@ -106,6 +145,22 @@ def train_on_footage(
     remove_own(work)
     counts.update(left_out.counts())
     return counts
+
+
+def keep_boxes(places: Places, scene: Scene, detector: DetectorSettings) -> None:
+    """Leave, of what stage `detect` found, the boxes that count."""
+    sizes = {clip.name: (clip.width, clip.height) for clip in places.load_manifest().clips}
+
+    def kept() -> Iterator[pd.DataFrame]:
+        for part in read_parts(places.boxes):
+            wanted = part["frame"].to_numpy() % scene.settings.every == 0
+            for clip, rows in part.groupby("clip").indices.items():
+                own, source = part.iloc[rows], part["source"].iloc[rows].to_numpy(dtype="<U10")
+                boxes = Boxes(own[BOX].to_numpy(), own["score"].to_numpy(), own["cls"].to_numpy(), source)
+                wanted[rows] &= scene.wants(boxes, *sizes[str(clip)], detector)
+            yield part[wanted]
+
+    write_table(places.boxes, kept(), read_metadata(places.boxes, places.made_by("detect")))
 
 
 def _fetch_weights(places: Places, settings: DatasetSettings) -> None:
@@ -122,6 +177,17 @@ def _fetch_weights(places: Places, settings: DatasetSettings) -> None:
         settle(*set(places.weights.glob("*")) - before)
 
 
+def tell_amount(places: Places, settings: DatasetSettings) -> None:
+    """Say, before it takes its time, how much footage there is, and how much it takes where that is too little."""
+    clips = places.load_manifest().clips
+    frames = sum(clip.frames for clip in clips)
+    known = all(clip.fps for clip in clips)
+    lasting = f", {sum(clip.frames / clip.fps for clip in clips if clip.fps) / 60:.1f} minutes" * known
+    wanted = math.ceil(horizon_of(settings.best) / settings.false_alarms) * max(settings.training.hold_out_every, 1)
+    short = f"; about {wanted:,} frames are wanted, so that the threshold is sure" * (frames < wanted)
+    tell(f"{frames:,} frames{lasting} of normal footage{short}")
+
+
 def too_short(threshold: Threshold) -> str:
     """What to say of a threshold that was set on too little footage."""
     return (
@@ -134,7 +200,6 @@ def too_short(threshold: Threshold) -> str:
 LAYOUT = "normal footage: videos, or folders of images, one for each clip, in folders of any depth"
 
 
-Stage = Callable[[Places, DatasetSettings, ComputeSettings], Any]
 # In the order of dvc.yaml: the name, the settings that it depends on beside those of all before it, the function.
 _STAGES: list[tuple[str, Callable[[DatasetSettings], list[Any]], Stage]] = [
     ("prepare", lambda s: [], index_footage),

@@ -18,12 +18,12 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def rows_of(arrays: Mapping[str, np.ndarray], name: str, columns: int) -> np.ndarray:
     """One of some arrays, float32 (N, columns), N of 1 and more, all finite. Raises ValueError where it is not."""
-    found = arrays.get(name)
-    if found is None or found.dtype != np.float32 or found.ndim != 2 or not len(found) or found.shape[1] != columns:
+    rows = arrays.get(name)
+    if rows is None or rows.dtype != np.float32 or rows.ndim != 2 or not len(rows) or rows.shape[1] != columns:
         raise ValueError(f"{name}: no rows of {columns} numbers")
-    if not np.isfinite(found).all():
+    if not np.isfinite(rows).all():
         raise ValueError(f"{name}: not finite numbers")
-    return found
+    return rows
 
 
 def load_arrays(path: Path, made_by: str) -> dict[str, np.ndarray]:

@@ -186,6 +186,16 @@ def read_json(path: Path, made_by: str) -> Any:
         raise unreadable(path, error, made_by) from None
 
 
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines, if there is one; a line that a kill cut short is passed over."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            if isinstance(row := json.loads(line), dict):
+                yield row
+
+
 def missing(path: Path, made_by: str) -> VadError:
     """The error of an input that is not there yet."""
     return VadError(f"{path}: not found; make it first with {made_by}")

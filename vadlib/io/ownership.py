@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def identity(path: Path) -> str | None:
         for child in sorted(path.iterdir()):
             if _is_ledger(child):
                 continue
-            if (found := identity(child)) is None:
+            if (of_child := identity(child)) is None:
                 return None
-            digest.update(os.fsencode(child.name) + f"\0{found}\0".encode())
+            digest.update(os.fsencode(child.name) + f"\0{of_child}\0".encode())
         digest.update(b"folder")
     else:
         return None
@@ -139,10 +140,21 @@ def discard(path: Path) -> None:
 def move(made: Path, path: Path) -> None:
     """Put a file that this tool made elsewhere in its place, in one step. Raises VadError where somebody else's is."""
     check(path)
-    if (found := identity(made)) is None:
+    if (moved := identity(made)) is None:
         raise _foreign(made)
-    note(path, found)
+    note(path, moved)
     made.replace(path)
+
+
+def set_aside(path: Path, folder: Path, what: str = "damaged, or changed") -> None:
+    """Move unfinished work that is not as it was left out of the way, into a folder, and say so: it may be somebody's
+    by now, and is not removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 0
+    while os.path.lexists(there := folder / f"{number}-{path.name}"):
+        number += 1
+    path.rename(there)
+    print(f"warning: {path}: {what}; moved to {folder}, and made again", file=sys.stderr)
 
 
 def own(folder: Path) -> None:
@@ -192,18 +204,18 @@ def publish(made: Path, output: Path, *, copied: bool = False) -> None:
         for foreign in _foreign_in(made):
             raise _foreign(foreign)
         settle(made)
-    for ledger in [found for found in made.rglob(LEDGER) if _is_ledger(found)]:
+    for ledger in [path for path in made.rglob(LEDGER) if _is_ledger(path)]:
         ledger.unlink()
-    found = identity(made) or GONE
+    whole = identity(made) or GONE
     if copied:
-        _append(made, [(found, ".")])
+        _append(made, [(whole, ".")])
     aside, before = (output.with_name(f".{output.name}.{what}") for what in ("partial", "replaced"))
     begin(aside)
     begin(before)
     try:
         shutil.move(made, aside)  # a rename; a copy where `output` is on another disk
         if not copied:
-            note(output, found)
+            note(output, whole)
         if os.path.lexists(output):
             check(output, folder=True)
             output.rename(before)
@@ -323,7 +335,7 @@ def _tidy(folder: Path) -> None:
         if not entries:
             ledger.unlink()
             return
-        lines = [json.dumps((what, name)).encode() for name, found in sorted(entries.items()) for what in sorted(found)]
+        lines = [json.dumps((what, name)).encode() for name, kinds in sorted(entries.items()) for what in sorted(kinds)]
         try:
             with aside.open("xb") as file:
                 file.write(b"\n".join([_HEADER, *lines]))

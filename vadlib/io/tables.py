@@ -42,12 +42,12 @@ def _typed(table: pa.Table) -> pa.Table:
 def read_metadata(path: Path, made_by: str) -> dict[str, str]:
     """The metadata that `write_table` was given. Raises VadError as `read_table` does."""
     try:
-        found = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(path).metadata or {}
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise unreadable(path, error, made_by, "not a whole table") from None
-    return {name.decode(): value.decode() for name, value in found.items()}
+    return {name.decode(): value.decode() for name, value in metadata.items()}
 
 
 def read_parts(path: Path) -> Iterator[pd.DataFrame]:

@@ -236,12 +236,12 @@ class _Reading:
             if packet.size and not packet.is_discard:
                 self._fed += 1
             try:
-                found = packet.decode()
+                decoded = packet.decode()
             except av.FFmpegError as error:
                 if packet.size:
                     self._fail(f"cannot be decoded ({error.strerror})", self._stored(packet))
                 continue
-            for frame in found:
+            for frame in decoded:
                 if frame.is_corrupt:
                     self._fail("is damaged", self._stored(frame))
                     continue

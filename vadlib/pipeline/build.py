@@ -65,7 +65,7 @@ def _build_part(
     first = max(span.first - 2 * cube.context, 0)
     read = Span(first, min(span.stop + 2 * cube.context, clip.frames), span.start)
     boxes = boxes_of_frames(places, clip)[first : read.stop]
-    own = [found if span.first <= frame < span.stop else found[:0] for frame, found in enumerate(boxes, first)]
+    own = [of_frame if span.first <= frame < span.stop else of_frame[:0] for frame, of_frame in enumerate(boxes, first)]
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:
         cubes = fill(shard, places, clip, own, cube, read)
     return {"frames": span.stop - span.first, "cubes": cubes}
@@ -76,14 +76,14 @@ def _merge(branch: Branch, cube: CubeSettings, clip: Clip, parts: list[Path], pa
     cubes = 0
     with ShardWriter(path, branch, cube.length, cube.patch) as shard:
         for part in parts:
-            with closing(Shard(part, "the same command")) as found:
-                edges = np.flatnonzero(np.diff(found.read("frame"), prepend=-1, append=clip.frames))
+            with closing(Shard(part, "the same command")) as source:
+                edges = np.flatnonzero(np.diff(source.read("frame"), prepend=-1, append=clip.frames))
                 for start, stop in pairwise(edges.tolist()):
                     rows = slice(start, stop)
-                    magnitude = found.read("magnitude", rows) if branch == "flow" else None
-                    frame = int(found.read("frame", slice(start, start + 1))[0])
-                    shard.add(frame, found.read("boxes", rows), found.read("cubes", rows), magnitude)
-                cubes += len(found)
+                    magnitude = source.read("magnitude", rows) if branch == "flow" else None
+                    frame = int(source.read("frame", slice(start, start + 1))[0])
+                    shard.add(frame, source.read("boxes", rows), source.read("cubes", rows), magnitude)
+                cubes += len(source)
     return {"clips": 1, "frames": clip.frames, "cubes": cubes}
 
 

@@ -41,10 +41,10 @@ def _fill(
         # Of a whole clip all that is there, so that fields that are too many are told.
         numbers = range(read.first, read.stop) if read.stop < clip.frames else range(read.first, len(file))
         fields = _measured((file[number] for number in numbers), boxes, magnitudes)
-        for found in cubes_of_clip(fields, boxes, cube):
-            steps = to_steps(found.cubes, f"clip {clip.key}: frame {read.first + found.frame}")
-            shard.add(read.first + found.frame, found.boxes, steps, magnitudes.pop(found.frame))
-            cubes += len(found.boxes)
+        for new in cubes_of_clip(fields, boxes, cube):
+            steps = to_steps(new.cubes, f"clip {clip.key}: frame {read.first + new.frame}")
+            shard.add(read.first + new.frame, new.boxes, steps, magnitudes.pop(new.frame))
+            cubes += len(new.boxes)
     return cubes
 
 

@@ -27,7 +27,7 @@ def _fill(
     cubes = 0
     whole = read.stop - read.first == clip.frames
     frames = read_frames(clip) if whole else frames_of_part(clip, read, read.first, read.stop)
-    for found in cubes_of_clip(frames, boxes, cube):
-        shard.add(read.first + found.frame, found.boxes, found.cubes)
-        cubes += len(found.boxes)
+    for new in cubes_of_clip(frames, boxes, cube):
+        shard.add(read.first + new.frame, new.boxes, new.cubes)
+        cubes += len(new.boxes)
     return cubes

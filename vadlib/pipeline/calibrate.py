@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from vadlib.io.ownership import check
 from vadlib.io.progress import progress
 from vadlib.pipeline.places import Places
 from vadlib.pipeline.scorers import fitted_scorer
-from vadlib.pipeline.sets import footage_pieces, piece_cubes
+from vadlib.pipeline.sets import footage_pieces, open_shard, piece_cubes
 from vadlib.scoring.calibration import LEAST, Calibration, fit_normal
+from vadlib.scoring.evidence.dwell import dwell_of_clip
 from vadlib.scoring.frames import frame_scores
 from vadlib.scoring.kept import calibration_json
 from vadlib.scoring.scorer import Scorer, Values, score_clip
@@ -25,6 +27,10 @@ from vadlib.settings import CONFIGURATIONS, ComputeSettings, Configuration, Data
 
 MOST_FRAMES = 4000
 """Held-out frames that are scored at most: enough for a threshold, and done in minutes."""
+MOST_WAITED = 100_000
+"""Training frames whose boxes say, at most, for how long waiting is normal."""
+MOST_WAITED = 100_000
+"""Frames whose boxes say at most how long waiting is normal."""
 
 
 def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSettings) -> Counter[str]:
@@ -44,13 +50,16 @@ def calibrate(places: Places, settings: DatasetSettings, compute: ComputeSetting
             )
             boxes.append((frame - piece.first, of_frame))
             bar.update()
+    # Few people wait, and nothing is trained on how long: all of the footage says how long is normal.
+    waited = _dwell(places)
     normal = {}
     for eta in settings.eta:
         names = sorted({name for of_piece in measured for name in of_piece[eta]})
         try:
             normal[eta] = {
                 name: fit_normal(
-                    np.concatenate([m[eta][name] for m in measured if name in m[eta]]), LEAST.get(name, 0.0)
+                    waited if name == "dwell" else np.concatenate([m[eta][name] for m in measured if name in m[eta]]),
+                    LEAST.get(name, 0.0),
                 )
                 for name in names
             }
@@ -75,6 +84,17 @@ def chosen_pieces(pieces: Sequence[Piece]) -> list[Piece]:
     chosen = [piece for piece in pieces if piece.held_out] or list(pieces)
     most = max(1, MOST_FRAMES // max(len(chosen), 1))
     return [replace(piece, stop=min(piece.stop, piece.first + most)) for piece in chosen]
+
+
+def _dwell(places: Places) -> np.ndarray:
+    """`dwell` of the boxes of the training clips, of many frames of the first of each clip: float32 (N,)."""
+    clips, found = places.load_manifest().split("training"), []
+    for clip in clips:
+        with closing(open_shard(places, clip, "raw")) as shard:
+            frame = shard.read("frame")
+            rows = slice(0, int(np.searchsorted(frame, MOST_WAITED // len(clips))))
+            found.append(dwell_of_clip(frame[rows], shard.read("boxes", rows)))
+    return np.concatenate(found)
 
 
 def _threshold(

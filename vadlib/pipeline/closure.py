@@ -33,14 +33,14 @@ def closure(source: str) -> set[str]:
     Imports within functions count, and those for type checkers; what is NEUTRAL does not, nor what that imports, nor
     the file of a package that says what it is and no more. Beside a module its data count, such as templates.
     """
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = [source]
     while waiting:
-        for file in {file for module in imported(waiting.pop()) for file in located(module)} - found:
+        for file in {file for module in imported(waiting.pop()) for file in located(module)} - reached:
             if not is_neutral(file) and not _is_empty(file):
-                found.add(file)
+                reached.add(file)
                 waiting.append(source_of(file))
-    return found | {data for folder in {file.rpartition("/")[0] for file in found} for data in _data_in(folder)}
+    return reached | {data for folder in {file.rpartition("/")[0] for file in reached} for data in _data_in(folder)}
 
 
 @cache
@@ -49,13 +49,13 @@ def code_digest(module: str) -> str:
 
     Of an installation without sources it is that of the version. Raises ValueError for a module that is not there.
     """
-    found = located(module)
-    if not found:
+    own = located(module)
+    if not own:
         if located(PACKAGE):
             raise ValueError(f"{module}: no module of {PACKAGE}")
         return hashlib.sha256(f"{module} {_version()}".encode()).hexdigest()
     digest = hashlib.sha256()
-    for file in sorted({found[0], *closure(source_of(found[0]))}):
+    for file in sorted({own[0], *closure(source_of(own[0]))}):
         digest.update(f"{file}\0".encode() + _at(file).read_bytes() + b"\0")
     return digest.hexdigest()
 

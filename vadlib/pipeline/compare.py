@@ -49,7 +49,7 @@ def compare_kind(
     both = Scorer(settings, networks, {}, engine)
     statistics = fit(both, training_cubes(places, BRANCHES, settings, drawn=False), compute.score_batch)
     clips = places.load_manifest().split("testing")
-    labels = [found for clip in clips if (found := clip.labels()) is not None]
+    labels = [of_clip for clip in clips if (of_clip := clip.labels()) is not None]
     rows = []
     for branches in (("raw",), ("flow",), BRANCHES):
         etas = tuple(sorted({*(SWEEP if branches == BRANCHES else (0.0,)), settings.eta[0]}))

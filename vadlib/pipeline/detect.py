@@ -69,11 +69,11 @@ def _detect_part(
         return detector(clip, first + number, frames)
 
     counts = Counter[str]()
-    found = detect_clip(clip, frames_of_part(clip, span, first, stop), detect, settings, BATCH, counts)
-    for _ in islice(found, span.first - first):
+    of_frames = detect_clip(clip, frames_of_part(clip, span, first, stop), detect, settings, BATCH, counts)
+    for _ in islice(of_frames, span.first - first):
         pass
     counts.clear()  # of frames that are another part's
-    return _write(clip, islice(found, span.stop - span.first), path, counts, span.first)
+    return _write(clip, islice(of_frames, span.stop - span.first), path, counts, span.first)
 
 
 def _merge(clip: Clip, parts: list[Path], path: Path) -> dict[str, int]:
@@ -98,13 +98,13 @@ def _boxes_in(tables: Iterator[pd.DataFrame], frames: int) -> Iterator[Boxes]:
     yield from (Boxes.of([], APPEARANCE) for _ in range(number, frames))
 
 
-def _write(clip: Clip, found: Iterator[Boxes], path: Path, counts: Counter[str], first: int = 0) -> dict[str, int]:
+def _write(clip: Clip, of_frames: Iterator[Boxes], path: Path, counts: Counter[str], first: int = 0) -> dict[str, int]:
     """The table of the boxes of a clip's frames, from `first` on. What is found is added to `counts`."""
     counts.update(clips=1, frames=clip.frames)
 
     def parts() -> Iterator[pd.DataFrame]:
         nonlocal first
-        while boxes := list(islice(found, PART)):
+        while boxes := list(islice(of_frames, PART)):
             table = box_table(clip, boxes, first)
             first += len(boxes)
             counts.update(boxes=len(table))

@@ -63,7 +63,7 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     counts = {
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
-        "anomalous frames": int(sum(found.sum() for found in labels)),
+        "anomalous frames": int(sum(of_clip.sum() for of_clip in labels)),
         "frames without boxes": int(sum((table["boxes"] == 0).sum() for table in headline)),
         "cubes": int(sum(table["boxes"].sum() for table in headline)),
     }
@@ -76,8 +76,8 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
             of_clips = _detections(places, clips, settings.eta[0], name)
             values, more = evaluate_regions(of_clips, draws)
             summary, intervals = {**summary, **values}, {**intervals, **more}
-            counts["regions"] = sum(len(found.regions) for found in of_clips)
-            counts["tracks"] = sum(len(found.tracks) for found in of_clips)
+            counts["regions"] = sum(len(clip.regions) for clip in of_clips)
+            counts["tracks"] = sum(len(clip.tracks) for clip in of_clips)
             summary["kinds"] = _by_kind(places, clips, labels, scores)
         # Lists: `dvc metrics` and `dvc exp show` pass them by, so that their tables stay short.
         summary["floors"] = [_listed(row) for row in floors]
@@ -94,8 +94,8 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
     fpr, tpr = roc_points(labels, best) if micro_auroc(labels, rank_empty_frames_last(best)) is not None else ((), ())
     write_csv(places.metrics / "roc.csv", pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}))
     curves = [
-        table.assign(score=table["best"], label=found.astype(int))[["clip", "frame", "score", "label"]]
-        for table, found in zip(headline, labels, strict=True)
+        table.assign(score=table["best"], label=label.astype(int))[["clip", "frame", "score", "label"]]
+        for table, label in zip(headline, labels, strict=True)
     ]
     write_csv(places.metrics / "frame_scores.csv", pd.concat(curves))
     sweep = []
@@ -175,9 +175,9 @@ def false_alarms(
     normal, anomalous = np.concatenate(labels) == 0, np.concatenate(labels)
     above = np.concatenate(scores) > threshold.value  # False for NaN
     alarms, hours = 0, 0.0
-    for of_clip, found, rate in zip(labels, scores, rates, strict=True):
+    for of_clip, of_frames, rate in zip(labels, scores, rates, strict=True):
         quiet = ~of_clip
-        alarms += count_alarms(quiet & (found > threshold.value), rate or 1.0)
+        alarms += count_alarms(quiet & (of_frames > threshold.value), rate or 1.0)
         hours += quiet.sum() / (rate or np.inf) / 3600
     return {
         "promised": threshold.promised,
@@ -199,15 +199,16 @@ def _by_kind(
     for kind, of_kind in regions.groupby("kind"):
         frames = [set(of_kind["frame"][of_kind["clip"] == clip.name]) for clip in clips]
         chosen = [
-            ~found | np.isin(np.arange(len(found)), list(wanted)) for found, wanted in zip(labels, frames, strict=True)
+            ~of_clip | np.isin(np.arange(len(of_clip)), list(wanted))
+            for of_clip, wanted in zip(labels, frames, strict=True)
         ]
         rows.append(
             {
                 "kind": str(kind),
                 "frames": sum(map(len, frames)),
                 "micro": micro_auroc(
-                    [found[keep] for found, keep in zip(labels, chosen, strict=True)],
-                    [found[keep] for found, keep in zip(ranked, chosen, strict=True)],
+                    [of_clip[keep] for of_clip, keep in zip(labels, chosen, strict=True)],
+                    [of_clip[keep] for of_clip, keep in zip(ranked, chosen, strict=True)],
                 ),
             }
         )
@@ -218,12 +219,12 @@ def frame_labels(places: Places, clips: Sequence[Clip]) -> list[np.ndarray]:
     """The labels of each testing clip, bool (frames,). Raises VadError where one has none."""
     labels = []
     for clip in clips:
-        if (found := clip.labels()) is None:
+        if (of_clip := clip.labels()) is None:
             raise VadError(
                 f"data set {places.name}: testing clip {clip.name} has no labels, so there is nothing to evaluate; "
                 f"its scores are in {places.scores}"
             )
-        labels.append(found)
+        labels.append(of_clip)
     return labels
 
 
@@ -236,7 +237,7 @@ def frame_summary(
     """
     summary = evaluate_frames(labels, scores)
     smoothed = smoothed_aurocs(labels, scores)
-    summary["protocols"] = [{"protocol": name, **found} for name, found in smoothed.items()]
+    summary["protocols"] = [{"protocol": name, **figures} for name, figures in smoothed.items()]
     return summary, frame_intervals(labels, scores, draws)
 
 
@@ -244,12 +245,12 @@ def _write_summary(path: Path, summary: dict[str, Any], intervals: Mapping[str, 
     """Write a metrics file. Its `intervals` have the metrics' own keys, each [low, high] or null; `left_out` names the
     metrics that some resamples did not have, and how many. DVC's tables pass lists by."""
     nested: dict[str, Any] = {}
-    for name, found in intervals.items():
+    for name, interval in intervals.items():
         *groups, last = name.split(".")
         group = nested
         for key in groups:
             group = group.setdefault(key, {})
-        group[last] = None if found.low is None else [found.low, found.high]
+        group[last] = None if interval.low is None else [interval.low, interval.high]
     left_out = [{"metric": name, "resamples": i.left_out} for name, i in intervals.items() if i.left_out]
     lists = ("protocols", "kinds", "floors", "evidence", "eta", "counts", "made_with")
     tail = {key: summary.pop(key) for key in lists if key in summary}
@@ -271,29 +272,29 @@ def _frame_scores(places: Places, clips: tuple[Clip, ...], eta: float) -> list[p
 
 def _floors(places: Places, clips: tuple[Clip, ...], eta: float) -> list[pd.DataFrame]:
     """The frame scores of each floor, clip by clip, in columns `floor <name>`."""
-    found = []
+    tables = []
     for clip in clips:
         cubes = read_table(places.scores_of(eta, "cubes"), places.made_by("score"), clip=clip.name)
         flow = {name: cubes[name].to_numpy() for name in ("magnitude", "cube_flow", "trunk_flow")}
         scores = floor_scores(cubes["frame"].to_numpy(), cubes[BOX].to_numpy(), flow, clip.frames)
-        found.append(pd.DataFrame({f"floor {name}": column for name, column in scores.items()}))
-    return found
+        tables.append(pd.DataFrame({f"floor {name}": column for name, column in scores.items()}))
+    return tables
 
 
 def _detections(places: Places, clips: tuple[Clip, ...], eta: float, name: Configuration) -> list[ClipDetections]:
     """The scored boxes of one eta held against the regions, clip by clip."""
-    found = []
+    detections = []
     for clip in clips:
         boxes = read_table(places.scores_of(eta, "cubes"), places.made_by("score"), clip=clip.name)
         truth = read_table(places.regions, places.made_by("prepare"), clip=clip.name)
-        found.append(
+        detections.append(
             match_clip(
                 clip.frames,
                 boxes["frame"].to_numpy(), boxes[BOX].to_numpy(), boxes[name].to_numpy(),
                 truth["frame"].to_numpy(), truth[BOX].to_numpy(), truth["track"].to_numpy(),
             )
         )  # fmt: skip
-    return found
+    return detections
 
 
 def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
@@ -308,8 +309,8 @@ def evaluate_external(places: Places, scores: Path, name: str) -> Counter[str]:
     check(folder / f"{name}.json")
     clips = places.load_manifest().split("testing")
     labels = frame_labels(places, clips)
-    found = read_scores(scores, clips)
-    summary, intervals = frame_summary(labels, found, clip_draws(len(clips)))
+    by_clip = read_scores(scores, clips)
+    summary, intervals = frame_summary(labels, by_clip, clip_draws(len(clips)))
     counts = {
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
@@ -340,7 +341,7 @@ def read_scores(source: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
         for file in sorted(source.glob("*.npy")):
             if file.stem not in names and not file.name.startswith("."):
                 raise VadError(f"{file}: no testing clip {file.stem!a}; clips are {', '.join(sorted(names))}")
-        found = [np.asarray(read_array(source / f"{clip.name}.npy"), np.float64).reshape(-1) for clip in clips]
+        by_clip = [np.asarray(read_array(source / f"{clip.name}.npy"), np.float64).reshape(-1) for clip in clips]
     elif source.suffix.lower() == ".npy":
         from vadlib.datasets.labels import check_order
         from vadlib.io.npy import read_array
@@ -350,16 +351,16 @@ def read_scores(source: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
         frames = [clip.frames for clip in clips]
         if len(pooled) != sum(frames):
             raise VadError(f"{source}: {len(pooled)} scores, the {len(clips)} testing clips have {sum(frames)} frames")
-        found = np.split(pooled, np.cumsum(frames)[:-1])
+        by_clip = np.split(pooled, np.cumsum(frames)[:-1])
     else:
-        found = _scores_of_csv(source, clips)
-    for clip, scores in zip(clips, found, strict=True):
+        by_clip = _scores_of_csv(source, clips)
+    for clip, scores in zip(clips, by_clip, strict=True):
         if len(scores) != clip.frames:
             raise VadError(f"{source}: {len(scores)} scores for clip {clip.name}, which has {clip.frames} frames")
         wrong = np.flatnonzero(~np.isfinite(scores))
         if len(wrong):
             raise VadError(f"{source}: score {scores[wrong[0]]} at frame {wrong[0]} of clip {clip.name}; not a number")
-    return list(found)
+    return list(by_clip)
 
 
 def _scores_of_csv(file: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
@@ -374,7 +375,7 @@ def _scores_of_csv(file: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
     unknown = set(table["clip"]) - {clip.name for clip in clips}
     if unknown:
         raise VadError(f"{file}: no testing clip {min(unknown)!a:.80}; clips go by file name without suffix")
-    found = []
+    by_clip = []
     for clip in clips:
         part = table[table["clip"] == clip.name].sort_values("frame", kind="stable")
         frames = part["frame"].to_numpy()
@@ -382,8 +383,8 @@ def _scores_of_csv(file: Path, clips: Sequence[Clip]) -> list[np.ndarray]:
             missing = sorted(set(range(clip.frames)) - set(frames.tolist()))
             what = f"frame {missing[0]} is missing" if missing else "frames beyond them, or twice"
             raise VadError(f"{file}: clip {clip.name} has frames 0 to {clip.frames - 1}; {what}")
-        found.append(part["score"].to_numpy(np.float64))
-    return found
+        by_clip.append(part["score"].to_numpy(np.float64))
+    return by_clip
 
 
 def print_summaries(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> None:

@@ -28,6 +28,6 @@ def fit_scores(places: Places, settings: DatasetSettings, compute: ComputeSettin
             f"data set {places.name}: no frame of the training clips has a box; look at the detector's settings"
         )
     statistics = fit(scorer, cubes, compute.score_batch)
-    write_json(places.statistics, {branch: asdict(found) for branch, found in statistics.items()})
+    write_json(places.statistics, {branch: asdict(of_branch) for branch, of_branch in statistics.items()})
     save_arrays(places.evidence, arrays_of(scorer.evidence))
     return Counter(cubes=len(cubes))

@@ -22,11 +22,11 @@ def fit(scorer: Scorer, cubes: CubeSet, size: int) -> dict[Branch, Statistics]:
     engine, done = scorer.engine, 0
     with progress(len(cubes), "fit_scores", "cube") as bar, torch.inference_mode():
         for batch in cubes.in_order(size):
-            found = reconstruction_errors(
+            of_batch = reconstruction_errors(
                 scorer.networks, engine.cubes(batch.raw), engine.flows(batch.flow), scorer.settings.model.p, engine
             )
             for branch in scorer.networks:
-                errors[branch][done : done + len(batch.raw)] = found[branch].cpu()
+                errors[branch][done : done + len(batch.raw)] = of_batch[branch].cpu()
             chosen = take(batch, slice(-done % step, None, step))
             sample = chosen if sample is None else join(sample, chosen)
             done += len(batch.raw)

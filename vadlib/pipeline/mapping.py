@@ -127,27 +127,27 @@ def map_clips(
 
         def landed(results: Iterator[tuple[Task, Any]]) -> Iterator[tuple[Task, dict[str, int]]]:
             nonlocal frames
-            for task, (aside, found) in results:
+            for task, (aside, counted) in results:
                 _, _, artefact, note, *_ = task.args
                 artefact.parent.mkdir(parents=True, exist_ok=True)
                 move(aside, artefact)
                 remove_empty(aside.parent)
-                write_json(note, {"counts": found, "artefact": identity(artefact)})
+                write_json(note, {"counts": counted, "artefact": identity(artefact)})
                 frames += task.size
                 bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
-                yield task, found
+                yield task, counted
             # What was tried in vain, and by workers that were given up, is not in its place.
             remove_own(scratch / "tries")
 
-        for task, found in landed(run(do, jobs(), compute)):
+        for task, counted in landed(run(do, jobs(), compute)):
             *_, span, _ = task.args
             if span is None:
-                counts.update(found)
+                counts.update(counted)
                 bar.update()
         whole = [clip for clip in todo if clip.key in parts]
         merges = [_task(scratch, c, *_places(made, scratch, c, suffix), c.frames, None, parts[c.key]) for c in whole]
-        for _, found in landed(run(do, merges, compute)):
-            counts.update(found)
+        for _, counted in landed(run(do, merges, compute)):
+            counts.update(counted)
             bar.update()
     remove_own(scratch / "parts")
     finish(made, output)
@@ -226,11 +226,11 @@ def _one(
     if split is not None and span is not None:
         return aside, split.work(clip, span, aside)
     if split is not None and parts is not None:
-        found = Counter(split.merge(clip, [part for part, _ in parts], aside))
+        total = Counter(split.merge(clip, [part for part, _ in parts], aside))
         for _, told in parts:
             of_part = read_json(told, "the same command")["counts"]
-            found.update({key: of_part[key] for key in split.added if key in of_part})
-        return aside, dict(found)
+            total.update({key: of_part[key] for key in split.added if key in of_part})
+        return aside, dict(total)
     return aside, work(clip, aside)
 
 
@@ -246,9 +246,9 @@ def _kept(artefact: Path, note: Path, scratch: Path) -> dict[str, int] | None:
     """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again, and
     what was changed meanwhile is out of the way."""
     with contextlib.suppress(VadError, KeyError, TypeError, ValueError):  # not there, or damaged
-        found = read_json(note, "the same command")
-        if artefact.exists() and found["artefact"] == identity(artefact):
-            return dict(found["counts"])
+        noted = read_json(note, "the same command")
+        if artefact.exists() and noted["artefact"] == identity(artefact):
+            return dict(noted["counts"])
     for path in (artefact, note):
         _set_aside(path, scratch / "damaged")
     return None

@@ -108,9 +108,9 @@ def _train(
     try:
         first = dist.get_rank() == 0
         # All go on from the same state: one that is whole, though its writer may have been killed.
-        found = [str(scratch) if first else ""]
-        dist.broadcast_object_list(found)
-        state = Path(found[0]) / "state.pt"
+        shared = [str(scratch) if first else ""]
+        dist.broadcast_object_list(shared)
+        state = Path(shared[0]) / "state.pt"
         resume = load_state(state)
         dist.barrier()
         torch.manual_seed(settings.training.seed)

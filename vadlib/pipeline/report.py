@@ -82,11 +82,11 @@ def _counts(places: Places, manifest: Manifest, boxes: Sequence[np.ndarray]) -> 
         "training cubes": max(of_branch["cubes"] for of_branch in fitted.values()),
         "testing clips": len(testing),
         "testing frames": sum(clip.frames for clip in testing),
-        "testing cubes": int(sum(found.sum() for found in boxes)),
-        "testing frames without boxes": int(sum((found == 0).sum() for found in boxes)),
+        "testing cubes": int(sum(of_clip.sum() for of_clip in boxes)),
+        "testing frames without boxes": int(sum((of_clip == 0).sum() for of_clip in boxes)),
     }
-    if labels := [found for clip in testing if (found := clip.labels()) is not None]:
-        counts["testing frames labelled anomalous"] = int(sum(found.sum() for found in labels))
+    if labels := [of_clip for clip in testing if (of_clip := clip.labels()) is not None]:
+        counts["testing frames labelled anomalous"] = int(sum(of_clip.sum() for of_clip in labels))
     return counts
 
 
@@ -97,7 +97,7 @@ def _anomalies(
     networks = scoring_networks(places, settings, engine)
     objects = load_calibration(places).objects(settings.eta[0])
     counting = [name for name, weight in settings.best.weights.items() if weight]
-    found: dict[tuple[str, int], Anomaly] = {}
+    by_moment: dict[tuple[str, int], Anomaly] = {}
     for clip in clips:
         wanted = {moment.frame: moment for moment in moments if moment.clip == clip.name}
         if not wanted:
@@ -122,11 +122,11 @@ def _anomalies(
         for frame, picture in _frames(clip, wanted):
             box: Any = tuple(float(edge) for edge in cubes.loc[rows[frame], BOX])
             parts = {name: float(cubes.loc[rows[frame], f"{name}_part"]) for name in counting}
-            found[clip.name, frame] = Anomaly(
+            by_moment[clip.name, frame] = Anomaly(
                 clip.name, frame, wanted[frame].score, box, picture_around(picture, box), views[frame],
                 reason(parts, objects) if settings.best.calibration == "tail" else "",
             )  # fmt: skip
-    return [found[moment.clip, moment.frame] for moment in moments]
+    return [by_moment[moment.clip, moment.frame] for moment in moments]
 
 
 def _frames(clip: Clip, wanted: dict[int, Any]) -> Any:

@@ -148,9 +148,9 @@ def _write_scores(
     """A clip's cubes with what was measured of all of them: tracks run over the whole clip."""
     raw, flow = open_shard(places, clip, "raw"), open_shard(places, clip, "flow")
     settings = scorer.settings
-    frame, found = raw.read("frame"), raw.read("boxes")
-    measured = with_dwell(measured, frame, found)
-    boxes = pd.DataFrame(found, columns=BOX)
+    frame, xyxy = raw.read("frame"), raw.read("boxes")
+    measured = with_dwell(measured, frame, xyxy)
+    boxes = pd.DataFrame(xyxy, columns=BOX)
     boxes.insert(0, "frame", frame)
     boxes["magnitude"] = flow.read("magnitude")
     raw.close()
@@ -161,8 +161,8 @@ def _write_scores(
         best, paper = settings.best, settings.paper
         along_best = {"best": scorer.scores(best, values, eta)}
         along_best |= {f"{name}_part": part for name, part in scorer.best_parts(values, eta).items()}
-        of_best = score_clip(best, frame, found, along_best, clip.frames)
-        of_paper = score_clip(paper, frame, found, {"paper": scorer.scores(paper, values, eta)}, clip.frames)
+        of_best = score_clip(best, frame, xyxy, along_best, clip.frames)
+        of_paper = score_clip(paper, frame, xyxy, {"paper": scorer.scores(paper, values, eta)}, clip.frames)
         parts.append(boxes.assign(eta=eta, track=of_best.tracks, **values, **of_paper.columns, **of_best.columns))
     write_table(path, parts)
     return {"clips": 1, "frames": clip.frames, "cubes": len(boxes)}

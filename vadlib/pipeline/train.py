@@ -28,10 +28,10 @@ def train_model(
     cubes = training_cubes(places, (branch,), settings, drawn=True)
     engine = make_engine(compute)
     if compute.processes > 1 or started_together():
-        found = trained_by_processes(places.model(branch), branch, settings, compute, engine, cubes, live)
-        if found is None:
+        trained = trained_by_processes(places.model(branch), branch, settings, compute, engine, cubes, live)
+        if trained is None:
             return Counter()  # the first process does the rest
-        network, done, scratch = found
+        network, done, scratch = trained
     else:
         network, done, scratch = trained_network(places.model(branch), branch, settings, engine, cubes, live)
     save_model(places.model(branch), network, settings.model, branch, settings.cube.length, made_with(engine))

@@ -77,7 +77,7 @@ def inspect_cubes(
         """(B, L, C, H, W) to the frames the cubes are of, channels last."""
         return maps[rows, torch.as_tensor(centres)].permute(0, 2, 3, 1).float().cpu().numpy()
 
-    found: dict[Branch, list[BranchView]] = {}
+    of_branch: dict[Branch, list[BranchView]] = {}
     with torch.inference_mode():
         for branch, network in networks.items():
             runs = []
@@ -91,10 +91,10 @@ def inspect_cubes(
                     [Reconstruction(*view) for view in zip(of_frame(output), maps, map(float, errors), strict=True)]
                 )
             targets = of_frame(target_of(branch, cubes, flows))
-            found[branch] = [BranchView(*view) for view in zip(targets, *runs, strict=True)]
+            of_branch[branch] = [BranchView(*view) for view in zip(targets, *runs, strict=True)]
     pairs = zip(of_frame(cubes), of_frame(moved), strict=True)
     return [
-        CubeView(original, perturbed, {branch: views[row] for branch, views in found.items()})
+        CubeView(original, perturbed, {branch: views[row] for branch, views in of_branch.items()})
         for row, (original, perturbed) in enumerate(pairs)
     ]
 

@@ -266,10 +266,10 @@ def _floor_note(metrics: Mapping[str, Any]) -> str:
 
 def _interval(metrics: Mapping[str, Any], *keys: str) -> str:
     """The 95 % interval of a metric, where the metrics file has one."""
-    found: Any = metrics.get("intervals", {})
+    interval: Any = metrics.get("intervals", {})
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return f"95 % interval {100 * found[0]:.1f}–{100 * found[1]:.1f}" if found else ""
+        interval = interval.get(key) if isinstance(interval, Mapping) else None
+    return f"95 % interval {100 * interval[0]:.1f}–{100 * interval[1]:.1f}" if interval else ""
 
 
 def _protocols(metrics: Mapping[str, Any] | None) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ Errors, speeds and distances have units of their own and heavy tails. Before the
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,15 +17,12 @@ from vadlib.settings import BRANCHES, Branch, Configuration, EvidenceName, Score
 TAIL = 0.9
 """The quantile at which the tail begins: beyond it a few hundred measurements say too little one by one."""
 LEVELS = np.linspace(0, TAIL, 46)
-USUAL = 1.0
+USUAL: Mapping[str, float] = defaultdict(lambda: 1.0, dwell=2.0)
 """-log p up to which nothing is strange: one object in e. In a sum of many kinds of evidence, what each says of
-ordinary objects is noise."""
+ordinary objects is noise. To wait for a while is ordinary; it takes one object in e^2 to be strange."""
 LEAST: Mapping[str, float] = {"dwell": 0.2}
 """The smallest spread of logarithms that is believed of a measurement: where everybody keeps walking, all waiting is as
 short, and half a second is not yet loitering."""
-MOST: Mapping[EvidenceName, float] = {"dwell": 2.0}
-"""The most that an evidence adds to a score, beyond USUAL. Somebody stands for as long as no one did in a minute of
-normal footage: that says little, whatever a tail fitted to a few who stood makes of it."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,12 @@ def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
 
 def strangeness(name: EvidenceName, values: np.ndarray, normal: Normal) -> np.ndarray:
     """What a measurement adds to a score: -log p beyond USUAL, and 0 below; float64 (N,)."""
-    return np.clip(surprise(values, normal) - USUAL, 0, MOST.get(name))
+    return np.maximum(surprise(values, normal) - USUAL[name], 0)
 
 
-def rarity(strangeness: float) -> float:
+def rarity(name: EvidenceName, strangeness: float) -> float:
     """One normal object in how many is as strange; 1 where it is as good as all."""
-    return math.exp(min(strangeness + USUAL, 50.0)) if strangeness > 0 else 1.0
+    return math.exp(min(strangeness + USUAL[name], 50.0)) if strangeness > 0 else 1.0
 
 
 @dataclass(frozen=True)

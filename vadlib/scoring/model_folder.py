@@ -126,8 +126,8 @@ def _settings(path: Path) -> DatasetSettings:
         settings = DatasetSettings.model_validate(content)
     except ValidationError as error:
         raise VadError(f"{path}: {first_problem(error, within=('dataset', 'packaged'))}; {_AGAIN}") from None
-    if settings.detector.kind in ("yolo", "onnx"):
-        named = PurePosixPath(settings.detector.weights)
+    if weights := getattr(settings.detector, "weights", None):
+        named = PurePosixPath(weights)
         if named.is_absolute() or ".." in named.parts:
             raise VadError(f"{path}: detector.weights: {str(named)!r} is not inside the model folder")
     return settings

@@ -78,21 +78,23 @@ class Scorer:
 
     def parts(self, how: ScoreSettings, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
         """What each evidence adds to the cubes' scores, float64 (N,), comparable and weighted."""
-        return {
-            name: weight
-            * standardised(name, values[value_of(name, how)], how, self._normal(eta, name, how), self.statistics)
-            for name, weight in how.weights.items()
-        }
+        return {name: how.weights[name] * part for name, part in self._unweighted(how, values, eta).items()}
 
     def scores(self, how: ScoreSettings, values: Values, eta: float) -> np.ndarray:
         """S of each cube, float64 (N,): the sum of its evidence (III-E), before tracks."""
         return np.sum(list(self.parts(how, values, eta).values()), axis=0)
 
     def best_parts(self, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
-        """What each evidence that there is says of the cubes by the calibration of `best`, whether it counts or not."""
+        """What each evidence that there is, whether it counts or not, says of the cubes by the calibration of `best`:
+        unweighted."""
         every = [*self.networks, *self.evidence, "dwell"]
-        how = self.settings.best.model_copy(update={"evidence": tuple(every), "w_raw": 1.0, "w_flow": 1.0})
-        return self.parts(how, values, eta)
+        return self._unweighted(self.settings.best.model_copy(update={"evidence": tuple(every)}), values, eta)
+
+    def _unweighted(self, how: ScoreSettings, values: Values, eta: float) -> dict[EvidenceName, np.ndarray]:
+        return {
+            name: standardised(name, values[value_of(name, how)], how, self._normal(eta, name, how), self.statistics)
+            for name in how.evidence
+        }
 
     def _normal(self, eta: float, name: EvidenceName, how: ScoreSettings) -> Normal | None:
         return self.calibration.normal.get(eta, {}).get(value_of(name, how))

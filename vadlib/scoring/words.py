@@ -11,9 +11,10 @@ WORDS: dict[EvidenceName, str] = {
     "raw": "its pixels are restored as badly as those of {}",
     "flow": "it moves unlike what its looks foretell, as {}",
     "speed": "it is as fast as {}",
+    "velocity": "it goes as unusual a way as {}",
     "looks": "it looks as unlike all that was seen as {}",
     "place": "it is as far from where such objects are as {}",
-    "dwell": "something has been there for as long as {}",
+    "dwell": "it has been there for as long as {}",
 }
 WORTH_SAYING = 20
 """One in fewer is no reason."""
@@ -27,7 +28,7 @@ def reason(parts: Mapping[EvidenceName, float], objects: int) -> str:
     """
     found = []
     for name in sorted(parts, key=lambda name: -parts[name])[:2]:
-        often = rarity(parts[name])
+        often = rarity(name, parts[name])
         if often >= WORTH_SAYING:
             share = f"1 in {_rounded(often):,}" if often < objects else f"fewer than 1 in {_rounded(objects):,}"
             found.append(WORDS[name].format(f"{share} normal objects"))

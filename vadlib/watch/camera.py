@@ -13,12 +13,12 @@ import numpy as np
 
 from vadlib.errors import VadError, printable
 from vadlib.footage.annotate import draw_boxes
+from vadlib.footage.classes import class_name
 from vadlib.footage.score import FRAME_COLUMNS, Rows, row_of
 from vadlib.footage.stream import FootageScorer, Pace, ScoredFrame, score_frames
 from vadlib.io.ownership import settle
 from vadlib.manifest import Clip
 from vadlib.scoring.thresholds import Threshold
-from vadlib.watch.classes import class_name
 from vadlib.watch.events import Event, EventMaker, Rules, Seen, clock
 from vadlib.watch.intake import Every, Intake
 from vadlib.watch.record import Before, Recording, jpeg
@@ -27,6 +27,7 @@ from vadlib.watch.store import Store
 
 TABLE_COLUMNS = ("wall", "stream_s", *FRAME_COLUMNS)
 CURVE = 3000  # points at most of the live curve
+COMPARED = 50  # frames, before they are held against what the model learned from
 RECENT = 300  # frames that rates and delays are of
 
 
@@ -69,7 +70,7 @@ class Camera:
         self.curve: deque[tuple[float, float | None]] = deque(maxlen=CURVE)  # wall, score
         self.last: ScoredFrame | None = None  # that was looked at
         self.intake = Intake()
-        self.every = Every(lambda: self.intake.fill)
+        self.every = Every(lambda: self.intake.fill, least=scorer.scene.settings.every)
         self._scorer, self._rolls, self._store = scorer, rolls, store
         self._publish, self._tell, self._stopping = publish, tell, stopping
         self._maker = EventMaker(self.name, threshold, rules)
@@ -81,6 +82,7 @@ class Camera:
         self._finishing: list[Recording] = []
         self._table: tuple[Path, Rows] | None = None
         self._tracks = 0  # of the pieces before
+        self._compared: float | None = 0.0  # stream time of a piece's first frame; None once it has been done
         self._threads = [
             threading.Thread(target=work, name=f"{self.name} {work.__name__}", daemon=True)
             for work in (self._read, self._score)
@@ -142,8 +144,9 @@ class Camera:
 
         def frames() -> Iterator[tuple[float, np.ndarray]]:
             begin = None
-            for captured in piece:
+            for number, captured in enumerate(piece):
                 begin = captured.stream_time if begin is None else begin
+                self._compare(number, captured)
                 under_way.append(captured)
                 yield captured.stream_time - begin, captured.image
 
@@ -156,6 +159,20 @@ class Camera:
             tracks = max(tracks, int(frame.tracks.max(initial=-1)) + 1)
             self._see(frame, under_way.popleft(), looked_at.popleft())
         self._tracks += tracks
+
+    def _compare(self, number: int, captured: Captured) -> None:
+        """Say, once and with the first frames at hand, where they are unlike what the model learned from."""
+        learned, begin = self._scorer.learned, self._compared
+        if learned is None or begin is None:
+            return
+        if number == 0:
+            self._compared = captured.stream_time
+        elif number == COMPARED:
+            span = captured.stream_time - begin
+            height, width = captured.image.shape[:2]
+            if said := learned.otherwise(COMPARED / span if span > 0 else None, width, height):
+                self._tell(f"{self.name}: {said}")
+            self._compared = None
 
     def _see(self, frame: ScoredFrame, captured: Captured, looked_at: bool) -> None:
         """The next frame, scored; or passed by, and then only a picture."""

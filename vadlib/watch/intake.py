@@ -83,11 +83,11 @@ class Intake:
 
 
 class Every:
-    """Which frames are looked at: every n-th, n as small as the machine can keep up with."""
+    """Which frames are looked at: every n-th, n as small as the machine can keep up with, and no less than `least`."""
 
-    def __init__(self, fill: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
-        self._fill, self._clock = fill, clock
-        self.n = 1
+    def __init__(self, fill: Callable[[], float], clock: Callable[[], float] = time.monotonic, least: int = 1) -> None:
+        self._fill, self._clock, self._least = fill, clock, least
+        self.n = least
         self._since = 0  # frames since the last that was looked at
         # When n last changed, when frames last had to wait, and when the queue was last less than a third full.
         self._changed = self._waited = self._roomy = clock()
@@ -105,7 +105,7 @@ class Every:
             if self._lowered:  # the last step was one down, and too early
                 self._patience = min(2 * self._patience, LOWER_SECONDS[1])
             self.n, self._changed, self._lowered = self.n + 1, now, False
-        elif self.n > 1 and now - max(self._waited, self._changed) > self._patience:
+        elif self.n > self._least and now - max(self._waited, self._changed) > self._patience:
             self.n, self._changed, self._lowered = self.n - 1, now, True
         self._since += 1
         if self._since < self.n:

@@ -51,8 +51,8 @@ class Queue:
         query = "SELECT number, id, body FROM message WHERE receiver = ? ORDER BY number LIMIT 1"
         with self._lock:
             for wait in (True, False):
-                if found := self._file.execute(query, (receiver,)).fetchone():
-                    return found[0], found[1], json.loads(found[2])
+                if row := self._file.execute(query, (receiver,)).fetchone():
+                    return row[0], row[1], json.loads(row[2])
                 if wait:
                     self._arrived.wait(seconds)
         return None

@@ -176,7 +176,7 @@ class Mqtt:
         client.publish(f"{self._prefix}/availability", "online", 1, retain=True)
         for camera in self._cameras:
             key = "".join(c if c.isascii() and c.isalnum() else "_" for c in f"{self._prefix}_{camera}")
-            found = {
+            config = {
                 "name": "Anomaly",
                 "unique_id": key,
                 "device_class": "problem",
@@ -185,7 +185,7 @@ class Mqtt:
                 "availability_topic": f"{self._prefix}/availability",
                 "device": {"identifiers": [key], "name": camera, "manufacturer": "vadlib", "sw_version": __version__},
             }
-            client.publish(f"homeassistant/binary_sensor/{key}/config", json.dumps(found), 1, retain=True)
+            client.publish(f"homeassistant/binary_sensor/{key}/config", json.dumps(config), 1, retain=True)
 
 
 @dataclass

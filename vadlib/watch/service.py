@@ -5,14 +5,15 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vadlib.errors import VadError
+from vadlib.footage.scene import Scene
 from vadlib.footage.stream import FootageScorer
 from vadlib.io.ownership import check_apart
 from vadlib.io.progress import tell
@@ -39,8 +40,8 @@ class Told:
     commands: Sequence[str] = ()
 
     def receivers(self, cameras: Sequence[str]) -> list[Receiver]:
-        found: list[Receiver] = [*map(Webhook, self.webhooks), *map(Command, self.commands)]
-        return found + [Mqtt(address, cameras) for address in self.mqtt]
+        wanted: list[Receiver] = [*map(Webhook, self.webhooks), *map(Command, self.commands)]
+        return wanted + [Mqtt(address, cameras) for address in self.mqtt]
 
 
 @dataclass
@@ -55,6 +56,8 @@ class Watch:
     rules: Rules = field(default_factory=Rules)
     rolls: Rolls = field(default_factory=Rolls)
     told: Told = field(default_factory=Told)
+    scenes: Mapping[str, Scene] = field(default_factory=dict)  # what counts, of cameras of which the scorer's does not
+    mark: str = ""  # of the model: the same for those that give the same scores
     out: Callable[[str], None] = print  # is given each event, a line of JSON
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class Watch:
         self.stopping = threading.Event()
         self.notes: deque[str] = deque(maxlen=NOTES)
         self.store = Store(self.folder, self.quota, self.tell)
+        self.store.begin_run(self.mark)
         scorer = shared(self.scorer) if len(self.sources) > 1 else self.scorer
         receivers = self.told.receivers([source.name for source in self.sources])
         self.queue = Queue(self.folder / "queue.sqlite", [receiver.name for receiver in receivers])
@@ -73,8 +77,8 @@ class Watch:
             self.publish(event)
         self.cameras = [
             Camera(
-                source, scorer, self.threshold, self.rules, self.rolls, self.store, self.publish, self.tell,
-                self.stopping,
+                source, replace(scorer, scene=self.scenes.get(source.name, scorer.scene)), self.threshold, self.rules,
+                self.rolls, self.store, self.publish, self.tell, self.stopping,
             )
             for source in self.sources
         ]  # fmt: skip

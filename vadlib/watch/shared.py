@@ -65,14 +65,14 @@ def shared(scorer: FootageScorer) -> FootageScorer:
 
     def detect(chunks: list[tuple[Clip, int, Sequence[np.ndarray]]]) -> list[list[Boxes]]:
         # A detector takes frames of one size, and what it finds in one depends on that frame alone.
-        found: list[list[Boxes]] = [[] for _ in chunks]
+        boxes_of: list[list[Boxes]] = [[] for _ in chunks]
         for shape in {frames[0].shape for _, _, frames in chunks}:
             own = [index for index, (_, _, frames) in enumerate(chunks) if frames[0].shape == shape]
             together = [frame for index in own for frame in chunks[index][2]]
             boxes = iter(scorer.detector(*chunks[own[0]][:2], together))
             for index in own:
-                found[index] = [next(boxes) for _ in chunks[index][2]]
-        return found
+                boxes_of[index] = [next(boxes) for _ in chunks[index][2]]
+        return boxes_of
 
     def measure(asked: list[tuple[Batch, float]]) -> list[Values]:
         eta = asked[0][1]  # all cameras have one model's

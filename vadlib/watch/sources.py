@@ -132,14 +132,14 @@ def frames_of(source: Source, stopping: Event, tell: Callable[[str], None]) -> I
     recordings that cannot be read. Raises VadError where a file or a pipe is none that can be read.
     """
     if source.kind == "file":
-        found: Iterable[Captured | Cut] = _paced(_recording(Path(source.address), source.name, tell))
+        items: Iterable[Captured | Cut] = _paced(_recording(Path(source.address), source.name, tell))
     elif source.kind == "folder":
-        found = _growing(Path(source.address), stopping, tell)
+        items = _growing(Path(source.address), stopping, tell)
     elif source.kind == "pipe":
-        found = _paced(_of_pipe(source))
+        items = _paced(_of_pipe(source))
     else:
-        found = _reconnecting(source, stopping, tell)
-    for item in cut_at_leaps(found):
+        items = _reconnecting(source, stopping, tell)
+    for item in cut_at_leaps(items):
         if stopping.is_set():
             return
         yield item
@@ -281,13 +281,13 @@ def _growing(folder: Path, stopping: Event, tell: Callable[[str], None]) -> Iter
 
 def _files(folder: Path) -> dict[Path, float]:
     """The files below a folder, but for those this tool made, and when each was last written to."""
-    found = {}
+    times = {}
     for place, folders, names in os.walk(folder):
         parent = Path(place)
         folders[:] = [name for name in folders if not name.startswith(".") and not is_own(parent / name)]
         for path in (parent / name for name in names if not name.startswith(".")):
             try:
-                found[path] = path.stat().st_mtime
+                times[path] = path.stat().st_mtime
             except OSError:  # gone meanwhile
                 continue
-    return found
+    return times

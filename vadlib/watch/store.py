@@ -4,6 +4,7 @@
     events/2026-01-31/events.jsonl      the day's events, one a line
     tables/<camera>/2026-01-31T08.csv   an hour's scored frames
     labels.jsonl                        what people said of events
+    runs.jsonl                          from when on which model scored
     queue.sqlite                        messages whose receivers are away
 
 Where the quota is passed, the oldest events and hours leave first, and nothing that this tool did not make.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vadlib.errors import VadError
+from vadlib.io.files import json_lines
 from vadlib.io.ownership import LEDGER, begin, discard, is_made, own, remove_empty, settle
 from vadlib.watch.events import Event, clock
 
@@ -38,7 +40,7 @@ class Store:
         own(folder)
         for part in ("events", "tables"):
             own(folder / part)
-        self.labels: dict[str, Label] = {row["event"]: row["label"] for row in _lines(self.folder / "labels.jsonl")}
+        self.labels: dict[str, Label] = {row["event"]: row["label"] for row in json_lines(self.folder / "labels.jsonl")}
         self.recent: deque[dict[str, Any]] = deque(self._found(), LISTED)  # oldest first
 
     # Events
@@ -93,6 +95,11 @@ class Store:
             self._append(self.folder / "labels.jsonl", row)
             self.labels[identity] = label
             return True
+
+    def begin_run(self, model: str) -> None:
+        """Keep from when on a model scores: scores of two models are not to be taken for one's."""
+        with self._lock:
+            self._append(self.folder / "runs.jsonl", {"at": clock(time.time()), "model": model})
 
     def _folder_of(self, identity: str, wall: float) -> Path:
         return self.folder / "events" / clock(wall)[:10] / identity
@@ -156,7 +163,7 @@ class Store:
                     return
                 if path.name in going_on or path in self._kept or path.stem == latest:
                     continue
-                size = sum(found for file, found in sizes.items() if file == path or path in file.parents)
+                size = sum(of_file for file, of_file in sizes.items() if file == path or path in file.parents)
                 try:
                     discard(path)
                 except VadError as error:
@@ -188,12 +195,3 @@ def _old(folder: Path) -> list[Path]:
         event for day in days
         for event in sorted((path for path in day.iterdir() if path.is_dir()), key=lambda p: p.name.rpartition("-")[2])
     ]  # fmt: skip
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file of JSON lines; one that a kill cut short is passed over."""
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)

@@ -49,10 +49,10 @@ def make_detector(
         if "{split}" not in settings.boxes and path.suffix == ".npy":
             raise VadError(f"detector.boxes: {settings.boxes!r} needs {{split}}: an .npy holds the boxes of one split")
         read = _reader(path)
-        found = read(path, served)
+        by_clip = read(path, served)
         for clip in served:
-            _check(path, clip, found[clip.key])
-        return found
+            _check(path, clip, by_clip[clip.key])
+        return by_clip
 
     def detect(clip: Clip, first: int, frames: Sequence[np.ndarray]) -> list[Boxes]:
         of_clip = rows(clip.split)[clip.key]
@@ -95,7 +95,7 @@ def _read_npy(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
     expected = sum(clip.frames for clip in clips)
     if len(arrays) != expected:
         raise VadError(f"{path}: boxes of {len(arrays)} frames, but the split's clips have {expected} frames")
-    found, start = {}, 0
+    by_clip, start = {}, 0
     for clip in clips:
         of_clip = [np.asarray(array) for array in arrays[start : start + clip.frames]]
         for frame, array in enumerate(of_clip):
@@ -105,9 +105,9 @@ def _read_npy(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
                     f"found {array.dtype} of shape {array.shape}"
                 )
         frames = np.repeat(np.arange(clip.frames), [a.size // 4 for a in of_clip])
-        found[clip.key] = _rows(frames, np.concatenate([np.empty((0, 4)), *(a.reshape(-1, 4) for a in of_clip)]))
+        by_clip[clip.key] = _rows(frames, np.concatenate([np.empty((0, 4)), *(a.reshape(-1, 4) for a in of_clip)]))
         start += clip.frames
-    return found
+    return by_clip
 
 
 def _read_csv(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
@@ -175,11 +175,11 @@ def _read_coco(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
     for image_id, x, y, w, h, score, category in marks:
         key, frame = frames[image_id]
         by_clip[key].append((frame, x, y, x + w, y + h, score, category))
-    found = {}
+    boxes_of = {}
     for key, marks in by_clip.items():
         table = np.array(marks, dtype=np.float64).reshape(-1, 7)
-        found[key] = _rows(table[:, 0].astype(np.int64), table[:, 1:5], table[:, 5], table[:, 6])
-    return found
+        boxes_of[key] = _rows(table[:, 0].astype(np.int64), table[:, 1:5], table[:, 5], table[:, 6])
+    return boxes_of
 
 
 def _coco_frames(path: Path, images: dict, clips: Sequence[Clip]) -> dict:

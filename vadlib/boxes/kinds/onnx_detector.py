@@ -115,16 +115,16 @@ def _family(path: Path, network: Any, shape: tuple[int, int]) -> str:
     """Which family's output an image gives: its cells tell. Raises VadError where it is neither's."""
     shape = _room(*shape, max(shape))
     try:
-        found = _forward(network, np.full((*shape, 3), GREY, np.uint8), "yolox")
+        output = _forward(network, np.full((*shape, 3), GREY, np.uint8), "yolox")
     except cv2.error as error:
         reason = " ".join(str(error).split())[:200]
         raise VadError(f"{path}: OpenCV {cv2.__version__} cannot run it ({reason}); {WANTED}") from None
     cells = sum((shape[0] // stride) * (shape[1] // stride) for stride in STRIDES)
-    if found.ndim == 3 and found.shape[1] == cells and found.shape[2] > 5:
+    if output.ndim == 3 and output.shape[1] == cells and output.shape[2] > 5:
         return "yolox"
-    if found.ndim == 3 and found.shape[2] == cells and found.shape[1] > 4:
+    if output.ndim == 3 and output.shape[2] == cells and output.shape[1] > 4:
         return "yolo"
-    raise VadError(f"{path}: gives {found.shape} for an image of {shape[0]} x {shape[1]} px; {WANTED}")
+    raise VadError(f"{path}: gives {output.shape} for an image of {shape[0]} x {shape[1]} px; {WANTED}")
 
 
 def _forward(network: Any, image: np.ndarray, family: str) -> np.ndarray:

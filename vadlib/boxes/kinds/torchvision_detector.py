@@ -39,8 +39,8 @@ def make_detector(
     def detect(clip: Clip, first: int, frames: Sequence[np.ndarray]) -> list[Boxes]:
         # Frames of a clip are of one size, so the padding of a batch to its largest image pads nothing more.
         images = [torch.from_numpy(f.astype(np.float32)).to(place).permute(2, 0, 1) / 255 for f in frames]
-        found = [{key: value.cpu().numpy() for key, value in result.items()} for result in model(images)]
-        return [Boxes.of(f["boxes"], APPEARANCE, f["scores"], ids[f["labels"]]) for f in found]
+        results = [{key: value.cpu().numpy() for key, value in result.items()} for result in model(images)]
+        return [Boxes.of(f["boxes"], APPEARANCE, f["scores"], ids[f["labels"]]) for f in results]
 
     return detect
 

@@ -35,6 +35,12 @@ def _speed(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     return Speed(arrays)
 
 
+def _velocity(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
+    from vadlib.scoring.evidence.velocity import Velocity
+
+    return Velocity(arrays)
+
+
 def _looks(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
     from vadlib.scoring.evidence.looks import Looks
 
@@ -49,6 +55,7 @@ def _place(engine: Engine, arrays: Mapping[str, np.ndarray] | None) -> Evidence:
 
 EVIDENCE: dict[EvidenceName, Callable[[Engine, Mapping[str, np.ndarray] | None], Evidence]] = {
     "speed": _speed,
+    "velocity": _velocity,
     "looks": _looks,
     "place": _place,
 }

@@ -1,40 +1,76 @@
-"""Dwell: for how long something has been where an object is: who loiters, what was left behind."""
+"""Dwell: for how long an object has been where it is: who loiters, what was left behind."""
 
 from collections import deque
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from vadlib.scoring.tracks import box_iou
+from vadlib.scoring.tracks import Linker
 
 REACH = 250
 """Frames that are looked back on: memory does not grow with footage."""
-SAME_PLACE = 0.6
-"""Of two boxes, their intersection over union: a walker's is less after a step or two."""
+NEAR = 0.35
+"""Of an object's height: its feet were no further away. Who waits turns, and takes a step to and fro; a walker is that
+far after ten frames."""
+ALIKE = 1.67
+"""Times as high or as low is still the same object."""
+MISSED = 25
+"""Frames for which a detector may lose an object that stays where it is."""
+
+
+@dataclass
+class _Stay:
+    """Where an object has been, within reach."""
+
+    frames: deque[int] = field(default_factory=deque)
+    feet: deque[np.ndarray] = field(default_factory=deque)  # float64 (3,): x and y of its feet, height; px
 
 
 class Dwell:
-    """In how many of the frames before there was a box where an object is now.
+    """In how many of the frames before an object was about where it is now.
 
-    Boxes are compared and not tracks: a detector that misses an object now and then, or somebody who walks past it,
-    ends a track, and does not end its waiting.
+    An object is followed from box to box. Where a track begins as another has ended, about as high and at the same
+    place, it goes on with it: a detector misses whoever stands behind somebody else, and that does not end a stay.
     """
 
     def __init__(self) -> None:
-        self._before: deque[tuple[int, np.ndarray]] = deque()
+        self._linker, self._stays = Linker(), dict[int, _Stay]()
 
     def measure(self, frame: int, boxes: np.ndarray) -> np.ndarray:
         """Of each box (M, 4) of a clip's next frame: float32 (M,), frames, its own counted; 1 and more."""
-        while self._before and self._before[0][0] < frame - REACH:
-            self._before.popleft()
-        found = np.ones(len(boxes), np.float32)
-        if not len(boxes):
-            return found
-        if self._before:
-            same = box_iou(boxes, np.concatenate([own for _, own in self._before])) > SAME_PLACE
-            starts = np.cumsum([0, *(len(own) for _, own in self._before)])[:-1]
-            found += np.logical_or.reduceat(same, starts, axis=1).sum(axis=1).astype(np.float32)
-        self._before.append((frame, boxes))
+        feet = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3], np.maximum(boxes[:, 3] - boxes[:, 1], 1)])
+        feet, found = feet.astype(np.float64), np.ones(len(boxes), np.float32)
+        tracks = [track.number for track in self._linker.link(frame, boxes)]
+        self._stays = {
+            number: stay
+            for number, stay in self._stays.items()
+            if number in tracks or stay.frames[-1] >= frame - MISSED
+        }
+        for index, number in enumerate(tracks):
+            stay = self._stays.get(number) or self._gone_on(set(tracks), feet[index])
+            self._stays[number] = stay
+            while stay.frames and stay.frames[0] < frame - REACH:
+                stay.frames.popleft()
+                stay.feet.popleft()
+            if stay.feet:
+                found[index] += _about(feet[index], np.stack(stay.feet)).sum()
+            stay.frames.append(frame)
+            stay.feet.append(feet[index])
         return found
+
+    def _gone_on(self, present: set[int], feet: np.ndarray) -> _Stay:
+        """The longest stay that ended where a track begins, taken from whom it was; a new one where there is none."""
+        ended = [number for number in self._stays if number not in present]
+        here = [number for number in ended if _about(feet, self._stays[number].feet[-1][None])[0]]
+        longest = max(here, key=lambda number: len(self._stays[number].feet), default=None)
+        return _Stay() if longest is None else self._stays.pop(longest)
+
+
+def _about(feet: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Which of N places (N, 3) are about where `feet` (3,) are: bool (N,)."""
+    height = feet[2]
+    near = np.hypot(*(before[:, :2] - feet[:2]).T) < NEAR * height
+    return near & (before[:, 2] < ALIKE * height) & (height < ALIKE * before[:, 2])
 
 
 def dwell_of_clip(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -24,44 +24,54 @@ class Speed:
 
     def __init__(self, arrays: Mapping[str, np.ndarray] | None) -> None:
         self._parts = [] if arrays is None else [rows_of(arrays, "seen", 2)]
-        self._rows: np.ndarray | None = None  # of the known, rising
-        self._fast = np.empty(0)  # of each window of neighbours among them
+        self._fast: FastByRow | None = None
 
     def fit(self, sample: Batch) -> None:
         seen = np.stack([sample.boxes[:, 3], trunk_speed(sample.flow)], axis=1).astype(np.float32)
-        self._parts, self._rows = [np.concatenate([*self._parts, seen])], None
+        self._parts, self._fast = [np.concatenate([*self._parts, seen])], None
 
     def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
         """Speed as a multiple of what is fast there."""
-        rows, fast = self._known()
-        width = len(rows) - len(fast) + 1
-        feet = cubes.boxes[:, 3].astype(np.float64)
-        # The first window whose middle is not before the feet's row: of those as wide in rows, the nearest.
-        middles = (rows[: len(fast)] + rows[width - 1 :]) / 2
-        window = np.minimum(np.searchsorted(middles, feet), len(fast) - 1)
-        return (trunk_speed(cubes.flow) / fast[window]).astype(np.float32)
+        if self._fast is None:
+            (known,) = self._parts
+            self._fast = FastByRow(known[:, 0], known[:, 1])
+        return (trunk_speed(cubes.flow) / self._fast.at(cubes.boxes[:, 3])).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"seen": self._parts[0]}
 
-    def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._rows is None:
-            (seen,) = self._parts
-            seen = seen[np.argsort(seen[:, 0], kind="stable")].astype(np.float64)
-            width = max(1, round(NEIGHBOURS * len(seen)))
-            windows = np.lib.stride_tricks.sliding_window_view(seen[:, 1], width)
-            # Nothing is slower than a tenth of what is fast anywhere, or a step of stored flow: where all stands still,
-            # a breath of wind is not fast.
-            least = max(0.1 * float(np.quantile(seen[:, 1], FAST)), 1 / FLOW_STEPS)
-            self._rows, self._fast = seen[:, 0], np.maximum(np.quantile(windows, FAST, axis=1), least)
-        return self._rows, self._fast
+
+class FastByRow:
+    """What is fast, px per frame, among normal objects whose feet are in rows nearby."""
+
+    def __init__(self, rows: np.ndarray, speeds: np.ndarray) -> None:
+        """From the rows (N,) of objects' feet, px, and their speeds (N,)."""
+        order = np.argsort(rows, kind="stable")
+        self._rows, speeds = rows[order].astype(np.float64), speeds[order].astype(np.float64)
+        width = max(1, round(NEIGHBOURS * len(speeds)))
+        windows = np.lib.stride_tricks.sliding_window_view(speeds, width)
+        # Nothing is slower than a tenth of what is fast anywhere, or a step of stored flow: where all stands still, a
+        # breath of wind is not fast.
+        least = max(0.1 * float(np.quantile(speeds, FAST)), 1 / FLOW_STEPS)
+        self._fast = np.maximum(np.quantile(windows, FAST, axis=1), least)
+        # Of windows as wide in objects the nearest is the first whose middle is not before the feet's row.
+        self._middles = (self._rows[: len(windows)] + self._rows[width - 1 :]) / 2
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """What is fast at each of M rows: float64 (M,)."""
+        window = np.searchsorted(self._middles, rows.astype(np.float64))
+        return self._fast[np.minimum(window, len(self._fast) - 1)]
+
+
+def trunk(flow: np.ndarray) -> np.ndarray:
+    """The upper half, middle columns, of a patch, where a walker's trunk is: of kept flow (B, L, patch, patch, 2)."""
+    patch = flow.shape[2]
+    return flow[:, :, : patch // 2, patch // 4 : patch - patch // 4]
 
 
 def trunk_speed(flow: np.ndarray) -> np.ndarray:
-    """Kept flow, int16 (B, L, patch, patch, 2), as the mean length of its upper half, middle columns: float32 (B,),
-    px per frame."""
-    patch = flow.shape[2]
-    return mean_length(flow[:, :, : patch // 2, patch // 4 : patch - patch // 4])
+    """Kept flow, int16 (B, L, patch, patch, 2), as its mean length where a trunk is: float32 (B,), px per frame."""
+    return mean_length(trunk(flow))
 
 
 def mean_length(flow: np.ndarray) -> np.ndarray:

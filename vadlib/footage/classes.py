@@ -2,6 +2,7 @@
 
 import re
 
+from vadlib.boxes.table import MOTION
 from vadlib.settings import DetectorSettings
 
 COCO = (
@@ -17,11 +18,22 @@ COCO = (
 
 
 def class_name(detector: DetectorSettings, number: int) -> str:
-    """The name of a detector's class; empty where it is not known, as of what only moves.
-
-    Of a YOLO's weights the name says whether its classes are COCO's: those that are published are called `yolo11n.pt`.
-    """
+    """The name of a detector's class; empty where it is not known, as of what only moves."""
     if not 0 <= number < len(COCO):
         return ""
-    published = detector.kind == "yolo" and re.match(r"yolo(v?\d+|x)[a-z]?(?![a-z])", str(detector.weights))
-    return COCO[number] if detector.kind == "torchvision" or published else f"class {number}"
+    return COCO[number] if _is_coco(detector) else f"class {number}"
+
+
+def class_names(detector: DetectorSettings) -> tuple[str, ...]:
+    """What `class_name` may be of this detector's boxes, and MOTION, which stands for what only moves."""
+    if detector.kind == "motion":
+        return (MOTION,)
+    own = tuple(class_name(detector, number) for number in range(len(COCO)))
+    return own if detector.motion is None else (*own, MOTION)
+
+
+def _is_coco(detector: DetectorSettings) -> bool:
+    """Of a YOLO's weights the name says so: those that are published are called `yolo11n.pt`, `yolox_nano.onnx`."""
+    if detector.kind in ("yolo", "onnx"):
+        return re.match(r"yolo(v?\d+|x)[a-z]?(?![a-z])", str(detector.weights)) is not None
+    return detector.kind == "torchvision"
