@@ -82,9 +82,10 @@ class _Curve:
     def __init__(self, threshold: Threshold) -> None:
         self._threshold = threshold
         self._points: deque[tuple[float, float]] = deque()  # times and scores, NaN without boxes
-        span = max(threshold.value - threshold.median, 1e-6)
+        low, high = sorted((threshold.median, threshold.value))  # a threshold that was given may be below the median
+        span = max(high - low, 1e-6)
         # The axis never jumps back: it grows to hold whatever has been seen.
-        self._low, self._high = threshold.median - 0.75 * span, threshold.value + 0.75 * span
+        self._low, self._high = low - 0.75 * span, high + 0.75 * span
 
     def under(self, picture: np.ndarray, frame: ScoredFrame) -> np.ndarray:
         """A picture (h, w, 3) with the curve up to this frame beneath it."""
