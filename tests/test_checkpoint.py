@@ -162,8 +162,13 @@ def test_a_damaged_state_is_told_and_the_training_begins_anew(tmp_path, capsys):
     path = tmp_path / "state.pt"
     save_state(path, {"step": 3, "losses": [0.5]})
     assert load_state(path) == {"step": 3, "losses": [0.5]}
-    path.write_bytes(path.read_bytes()[:-300])
-    assert load_state(path) is None
-    told = capsys.readouterr().err
-    assert f"{path}: damaged" in told
-    assert told.count("\n") == 1
+    whole = path.read_bytes()
+    for number, damaged in enumerate((whole[:-300], b"", whole.replace(b"losses", b"lossed"))):
+        path.write_bytes(damaged)
+        assert load_state(path) is None
+        told = capsys.readouterr().err
+        assert f"{path}: damaged (" in told
+        assert told.count("\n") == 1
+        assert (tmp_path / f"damaged/{number}-state.pt").read_bytes() == damaged
+        save_state(path, {"step": 3, "losses": [0.5]})  # which it is no hindrance to
+        assert path.read_bytes() == whole

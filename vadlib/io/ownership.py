@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,17 @@ def move(made: Path, path: Path) -> None:
         raise _foreign(made)
     note(path, found)
     made.replace(path)
+
+
+def set_aside(path: Path, folder: Path, what: str = "damaged, or changed") -> None:
+    """Move unfinished work that is not as it was left out of the way, into a folder, and say so: it may be somebody's by
+    now, and is not removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 0
+    while os.path.lexists(there := folder / f"{number}-{path.name}"):
+        number += 1
+    path.rename(there)
+    print(f"warning: {path}: {what}; moved to {folder}, and made again", file=sys.stderr)
 
 
 def own(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Models on disk: safetensors with their settings; and the state of a training to go on from."""
 
+import contextlib
 import io
 import json
-import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vadlib.errors import VadError
+from vadlib.io import ownership
 from vadlib.io.files import missing, surroundings, written_aside, written_unrefusing
 from vadlib.models.registry import build_model
 from vadlib.settings import Branch, ModelSettings, model_settings
@@ -94,15 +96,20 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What `save_state` kept, or None where nothing was, or what was is damaged: the training begins anew."""
+    """What `save_state` kept, or None where nothing was, or what was is damaged: then it is out of the way, and the
+    training begins anew."""
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself looks at no checksum
+            if (part := archive.testzip()) is not None:
+                raise ValueError(f"{part} has another checksum")
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises half a dozen kinds
         if (cause := surroundings(error)) is not None:
             raise VadError(f"{path}: {cause}") from None
-        print(f"warning: {path}: damaged ({first_line(error)}); the training begins anew", file=sys.stderr)
+        with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
+            ownership.set_aside(path, path.with_name("damaged"), f"damaged ({first_line(error)})")
         return None
 
 
