@@ -144,7 +144,7 @@ def ways(base: Path) -> list[Way]:
         shutil.copytree(base / "model", folder / "model")
 
     frames = layouts.draw(128, 96).frames
-    for number, (clip, pictures) in enumerate(sorted(frames.items())):
+    for number, (_, pictures) in enumerate(sorted(frames.items())):
         layouts.write_video(base / "all" / f"{number}.mp4", pictures.repeat(2, axis=0), codec="libx264")
     done = base / "done"
     return [

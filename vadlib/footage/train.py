@@ -175,9 +175,9 @@ def _files(work: Path) -> dict[Path, tuple[int, int]]:
     found = {}
     for path in sorted(work.rglob("*")):
         parts = path.relative_to(work).parts
-        if path.is_file() and not path.is_symlink() and parts[0] not in (_DONE, _DAMAGED):
-            if path.name != LEDGER and SCRATCH.name not in parts:
-                found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
+        a_stages = parts[0] not in (_DONE, _DAMAGED) and SCRATCH.name not in parts and path.name != LEDGER
+        if a_stages and path.is_file() and not path.is_symlink():
+            found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
     return found
 
 
