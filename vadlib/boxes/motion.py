@@ -36,10 +36,8 @@ def motion_boxes(
     motions = [camera_motion_between(current, neighbour) for neighbour in (before, after)]
     if not any(motion.any() for motion in motions):
         return found
-    moved = [moved_back(neighbour, motion) for neighbour, motion in zip((before, after), motions, strict=True)]
-    steady = _changed(moved[0], current, moved[1], detected, settings)
-    # Where most of the picture moves by itself, it was not the camera, and moving it back makes more of it move.
-    return min(found, steady, key=len)
+    steady = [moved_back(neighbour, motion) for neighbour, motion in zip((before, after), motions, strict=True)]
+    return _changed(steady[0], current, steady[1], detected, settings)
 
 
 def _changed(
