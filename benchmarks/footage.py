@@ -128,6 +128,7 @@ def untrained_scorer(settings: DatasetSettings, frozen: Mapping[Branch, nn.Modul
             "looks.network": np.frombuffer(bytes.fromhex(feature_network(engine)[1]), np.uint8),
             "place.places": places_of(boxes),
             "speed.seen": np.stack([boxes[:, 3], rng.random(SAMPLE)], axis=1).astype(np.float32),
+            "velocity.seen": np.column_stack([boxes[:, 3], rng.normal(size=(SAMPLE, 2))]).astype(np.float32),
         },
     )
     statistics = {branch: Statistics(0.0, 1.0, 1) for branch in BRANCHES}

@@ -372,13 +372,22 @@ def test_progress_of_an_unknown_total_is_silent_too(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def in_the_middle(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"?" + content[len(content) // 2 + 1 :])
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:-3]), in_the_middle])
 @pytest.mark.parametrize("what", ["made/training/01.txt", "counts/training/01.json"])
-def test_unfinished_work_that_was_damaged_meanwhile_is_made_again(tmp_path, what):
+@pytest.mark.parametrize("ends", [1 << 16, 1])
+def test_unfinished_work_that_was_damaged_meanwhile_is_made_again(tmp_path, monkeypatch, what, spoil, ends):
+    """Whole files are looked at, not what tells whose they are: their ends."""
+    monkeypatch.setattr(ownership, "_ENDS", ends)
     log = tmp_path / "log"
     with pytest.raises(VadError):
         run(partial(fail_at, "testing/03", VadError, log))
     (kept,) = Path(".scratch").glob(f"*/{what}")
-    kept.write_bytes(kept.read_bytes()[:-3])
+    spoil(kept)
     before = log.read_text().count("\n")
     assert run(partial(note_and_copy, log)) == {"clips": 6, "frames": 30}
     assert [line.split()[0] for line in log.read_text().splitlines()[before:]] == ["training/01", "testing/03"]

@@ -18,16 +18,20 @@ from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.index import index_footage, left_out_of
 from vadlib.footage.learned import Learned, learned_from, save_learned
 from vadlib.footage.scene import WHOLE, Scene, save_scene
-from vadlib.io.files import copy, read_json, sha256, write_text
+from vadlib.io.files import copy, read_json, sha256, write_json
 from vadlib.io.ownership import (
     BEING_MADE,
+    LEDGER,
+    SCRATCH,
     check,
     check_apart,
     discard,
     note,
     own,
     publish,
+    remove_empty,
     remove_own,
+    set_aside,
     settle,
     without_links,
 )
@@ -63,7 +67,8 @@ def train_on_footage(
     """Learn what is normal from the videos, or folders of images, in a folder, and leave the model folder `output`.
 
     Artefacts are kept in `<output>.work` until all is done: killed, the same call goes on from there. Each stage is
-    run again only where its settings, or those of a stage before it, the footage or the code have changed.
+    run again only where its settings, or those of a stage before it, the footage or the code have changed, or where
+    what it left was damaged: that is set aside in `<output>.work/damaged`, and said.
 
     Args:
         weights: folder of the weights that the settings name; None: below the work folder, where those that are
@@ -114,15 +119,17 @@ def train_on_footage(
     counts: Counter[str] = Counter()
     for name, groups, stage in _STAGES:
         mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
-        done = work / "done" / name
-        if not (done.is_file() and done.read_text(encoding="ascii") == mark):
+        done = work / _DONE / name
+        if not _is_done(done, mark, work):
             discard(done)
-            there = set(work.glob("weights/*/*"))
+            there = _files(work)
             instead.get(name, stage)(places, settings, compute)
             if name == "detect" and scene.mark != WHOLE.mark:
                 keep_boxes(places, scene, settings.detector)
-            settle(*set(work.glob("weights/*/*")) - there)  # were fetched
-            write_text(done, mark)
+            made = [path for path, state in _files(work).items() if there.get(path) != state]
+            settle(*(path for path in made if path.is_relative_to(work / "weights")))  # were fetched
+            digests = {path.relative_to(work).as_posix(): sha256(path) for path in made}
+            write_json(done, {"mark": mark, "made": digests})
         if name == "prepare":
             left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
             tell_amount(places, settings)
@@ -141,7 +148,7 @@ def train_on_footage(
     if not threshold.is_sure:
         print(f"warning: {too_short(threshold)}", file=sys.stderr)
     publish(work / "package", output, copied=True)
-    remove_own(work / "done")  # first: a kill leaves nothing that says it is done, and is gone
+    remove_own(work / _DONE)  # first: a kill leaves nothing that says it is done, and is gone
     remove_own(work)
     counts.update(left_out.counts())
     return counts
@@ -161,6 +168,42 @@ def keep_boxes(places: Places, scene: Scene, detector: DetectorSettings) -> None
             yield part[wanted]
 
     write_table(places.boxes, kept(), read_metadata(places.boxes, places.made_by("detect")))
+
+
+def _files(work: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of every file that stages left in a work folder."""
+    found = {}
+    for path in sorted(work.rglob("*")):
+        parts = path.relative_to(work).parts
+        a_stages = parts[0] not in (_DONE, _DAMAGED) and SCRATCH.name not in parts and path.name != LEDGER
+        if a_stages and path.is_file() and not path.is_symlink():
+            found[path] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
+
+
+def _is_done(done: Path, mark: str, work: Path) -> bool:
+    """Whether a stage was done, and all that it left is whole. Of what is not, the damaged files are set aside and the
+    others removed, so that the stage can be run again."""
+    if not done.exists():
+        return False
+    try:
+        found = read_json(done, "the same command")
+        before, made = found["mark"], dict(found["made"])
+    except (VadError, KeyError, TypeError, ValueError):
+        set_aside(done, work / _DAMAGED)
+        return False
+    there = [path for path in _files(work) if path.relative_to(work).as_posix() in made]
+    damaged = [path for path in there if sha256(path) != made[path.relative_to(work).as_posix()]]
+    if len(there) == len(made) and not damaged:
+        return bool(before == mark)
+    for path in there:
+        if path in damaged:
+            set_aside(path, work / _DAMAGED)
+        else:
+            path.unlink()
+        for folder in path.relative_to(work).parents[:-1]:
+            remove_empty(work / folder)
+    return False
 
 
 def _fetch_weights(places: Places, settings: DatasetSettings) -> None:
@@ -196,6 +239,8 @@ def too_short(threshold: Threshold) -> str:
         f"Until then expect more false alarms, and set --threshold by what you see"
     )
 
+
+_DONE, _DAMAGED = "done", "damaged"  # folders of a work folder
 
 LAYOUT = "normal footage: videos, or folders of images, one for each clip, in folders of any depth"
 

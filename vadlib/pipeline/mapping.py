@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import sys
 import time
 import uuid
 from collections import Counter
@@ -21,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from vadlib.errors import VadError
-from vadlib.io.files import read_json, write_json
+from vadlib.io.files import read_json, sha256, write_json
 from vadlib.io.ownership import (
     LEDGER,
     SCRATCH,
     check,
-    identity,
     is_made,
     is_own,
     move,
@@ -34,6 +32,7 @@ from vadlib.io.ownership import (
     publish,
     remove_empty,
     remove_own,
+    set_aside,
 )  # fmt: skip
 from vadlib.io.progress import progress
 from vadlib.manifest import Clip
@@ -132,7 +131,7 @@ def map_clips(
                 artefact.parent.mkdir(parents=True, exist_ok=True)
                 move(aside, artefact)
                 remove_empty(aside.parent)
-                write_json(note, {"counts": counted, "artefact": identity(artefact)})
+                write_json(note, {"counts": counted, "artefact": sha256(artefact)})
                 frames += task.size
                 bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
                 yield task, counted
@@ -234,21 +233,16 @@ def _one(
     return aside, work(clip, aside)
 
 
-def _set_aside(path: Path, folder: Path) -> None:
-    """Move what was changed since it was made out of the way: it may be somebody's, and is not removed."""
-    if path.exists() and not is_made(path):
-        folder.mkdir(exist_ok=True)
-        path.rename(folder / f"{len(list(folder.iterdir()))}-{path.name}")
-        print(f"warning: {path}: damaged, or changed; moved to {folder}, and made again", file=sys.stderr)
-
-
 def _kept(artefact: Path, note: Path, scratch: Path) -> dict[str, int] | None:
     """What an earlier run counted of an artefact that is as that run left it; None where it is to be made again, and
     what was changed meanwhile is out of the way."""
+    digest = None
     with contextlib.suppress(VadError, KeyError, TypeError, ValueError):  # not there, or damaged
         noted = read_json(note, "the same command")
-        if artefact.exists() and noted["artefact"] == identity(artefact):
+        digest = noted["artefact"]
+        if artefact.exists() and digest == sha256(artefact):
             return dict(noted["counts"])
-    for path in (artefact, note):
-        _set_aside(path, scratch / "damaged")
+    for path, changed in ((artefact, digest is not None), (note, False)):
+        if path.exists() and (changed or not is_made(path)):
+            set_aside(path, scratch / "damaged")
     return None
