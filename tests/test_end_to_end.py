@@ -154,7 +154,7 @@ def test_what_dvc_keeps_holds_no_ledger_and_what_it_brought_back_is_replaced_by_
     [
         (("eta",), 0.005, {"calibrate@tiny", "score@tiny", "package@tiny", "evaluate@tiny"}),
         (("paper", "w_flow"), 0.5, {"calibrate@tiny", "score@tiny", "package@tiny"}),
-        (("best", "track_half_life"), 4, {"calibrate@tiny", "score@tiny", "package@tiny"}),
+        (("best", "track_half_life"), 5, {"calibrate@tiny", "score@tiny", "package@tiny"}),
         (("best", "evidence"), ["raw", "speed"], {"fit_scores@tiny", "calibrate@tiny", "score@tiny", "package@tiny"}),
         (("false_alarms",), 0.02, {"calibrate@tiny", "package@tiny"}),
         (("training", "hold_out_every"), 4, {"train_raw@tiny", "train_flow@tiny", "fit_scores@tiny", "calibrate@tiny"}),

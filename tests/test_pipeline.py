@@ -150,9 +150,8 @@ def test_tables_have_their_columns_and_a_row_for_each_box_or_frame(layout):
     highest = cubes.groupby(["clip", "frame"], sort=False)
     for column in ("best", "paper", *parts):
         np.testing.assert_array_equal(frames[column], highest[column].max())
-    # All weights are 1: `best` is the sum of its parts.
-    own = [f"{name}_part" for name in settings().best.evidence]
-    np.testing.assert_allclose(cubes["best"], cubes[own].sum(axis=1), rtol=1e-6)
+    weighted = [weight * cubes[f"{name}_part"] for name, weight in settings().best.weights.items()]
+    np.testing.assert_allclose(cubes["best"], np.sum(weighted, axis=0), rtol=1e-6)
     assert list(pd.read_csv(metrics / "roc.csv")) == ["false_positive_rate", "true_positive_rate"]
     assert list(pd.read_csv(metrics / "frame_scores.csv")) == ["clip", "frame", "score", "label"]
     for branch in BRANCHES:
