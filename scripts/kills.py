@@ -8,6 +8,7 @@ begins anew elsewhere. Runs are processes of this one, which has loaded the libr
 """
 
 import contextlib
+import importlib
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,12 +36,12 @@ from vadlib.io.files import write_text
 from vadlib.io.ownership import LEDGER
 from vadlib.pipeline.package import package_model
 from vadlib.pipeline.places import Places
-from vadlib.pipeline.report import make_report
+from vadlib.pipeline.report import report_scores
 from vadlib.settings import ComputeSettings
 
 COMPUTE = ComputeSettings(workers=1, precision="fp32")
 MOTION = {"kind": "motion", "motion": {"threshold": 40, "min_area": 80}}
-TRAINING = {"epochs": 6, "batch": 8, "checkpoint_seconds": 0, "hold_out_every": 5}
+TRAINING = {"epochs": 2, "batch": 8, "checkpoint_seconds": 0.001, "hold_out_every": 5}
 STREET = {
     "seed": 3, "size": [128, 96], "fps": 25, "training_clips": 2, "testing_clips": 2, "clip_frames": 24, "walkers": 2,
 }  # fmt: skip
@@ -66,7 +68,7 @@ def stages_of_a_data_set(done: Path) -> None:
     places = Places.of("mini")
     after: dict[str, Callable[[], object]] = {
         "package": lambda: package_model(places, Path("models/mini"), used, COMPUTE),
-        "report": lambda: make_report(places, used, COMPUTE),
+        "report": lambda: report_scores(places, used, COMPUTE, Path("reports/mini.html")),
     }
     steps = {name: (lambda stage=stage: stage(places, used, COMPUTE)) for name, stage in STAGES.items()}
     for name, step in {**steps, **after}.items():
@@ -77,8 +79,9 @@ def stages_of_a_data_set(done: Path) -> None:
 
 
 def vad(*arguments: str) -> None:
-    """A command as it is typed."""
-    app(list(arguments), standalone_mode=False)
+    """A command as it is typed. Click returns the exit code of what raised `typer.Exit`."""
+    if code := app(list(arguments), standalone_mode=False):
+        raise VadError(f"exit code {code}")
 
 
 def in_a_process(work: Callable[[], object], folder: Path, after: float | None) -> bool:
@@ -88,10 +91,11 @@ def in_a_process(work: Callable[[], object], folder: Path, after: float | None) 
         code = 1
         try:
             os.chdir(folder)
-            with Path("../log").open("a") as log:
+            with Path("../log").open("a", encoding="utf-8") as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
             work()
+            (folder.parent / "modules").write_text("\n".join(sorted(sys.modules)))
             code = 0
         except BaseException as error:  # it ends here, whatever it is
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -102,7 +106,8 @@ def in_a_process(work: Callable[[], object], folder: Path, after: float | None) 
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             if status:
-                raise VadError((folder.parent / "log").read_text().strip().splitlines()[-1])
+                said = (folder.parent / "log").read_text(encoding="utf-8").strip().splitlines()
+                raise VadError("; ".join(said[-2:]))
             return False
         time.sleep(0.002)
     os.kill(child, signal.SIGKILL)
@@ -143,21 +148,31 @@ def ways(base: Path) -> list[Way]:
         footage(folder)
         shutil.copytree(base / "model", folder / "model")
 
-    frames = layouts.draw(128, 96).frames
-    for number, (_, pictures) in enumerate(sorted(frames.items())):
-        layouts.write_video(base / "all" / f"{number}.mp4", pictures.repeat(2, axis=0), codec="libx264")
+    for number in range(4):
+        layouts.write_video(base / "all" / f"{number}.mp4", pictures(number), codec="libx264")
     done = base / "done"
     return [
         Way("stages", project, lambda: stages_of_a_data_set(done), ("work", "metrics", "models", "reports")),
         Way(
             "vad train", footage,
-            lambda: vad("train", "footage", "--output", "model", "--settings", "s.yaml"), ("model",),
+            lambda: vad("train", "footage", "--output", "model", "--settings", "s.yaml", "--workers", "1"), ("model",),
         ),
         Way(
             "vad score", scored, lambda: vad("score", "footage", "--model", "model", "--output", "found"), ("found",),
             goes_on=False,
         ),
     ]  # fmt: skip
+
+
+def pictures(clip: int) -> np.ndarray:
+    """Two squares that differ in size and speed, and change their speed, before a still ground."""
+    rng = np.random.default_rng(clip)
+    frames = np.repeat(rng.integers(90, 120, (1, 96, 128, 3), dtype=np.uint8), 24, axis=0)
+    for side in rng.integers(12, 24, 2):
+        y, steps = rng.integers(0, 96 - side), np.cumsum(rng.integers(1, 5, len(frames)))
+        for frame, x in zip(frames, steps, strict=True):
+            frame[y : y + side, x : x + side] = rng.integers(180, 255, 3)
+    return frames
 
 
 def yaml(content: Mapping[str, object]) -> str:
@@ -183,6 +198,7 @@ def fresh(way: Way, base: Path) -> Path:
 def kills(
     kills: Annotated[int, typer.Option(min=3, help="How many.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+    only: Annotated[str, typer.Option(help="The ways whose names have this in them.")] = "",
     shown: Annotated[bool, typer.Option("--each", help="Print each kill.")] = False,
 ) -> Mapping[str, float]:
     """Kill work at random moments; print the work lost, and end with an error where anything else was lost."""
@@ -192,13 +208,22 @@ def kills(
         base = Path(name)
         every = ways(base)
         for way in every:
+            if only not in way.name and way.name != "vad train":  # whose model is scored by
+                continue
+            folder = fresh(way, base)
+            in_a_process(way.work, folder, None)
+            for module in (base / "modules").read_text().split():  # so that the runs to be killed need not
+                with contextlib.suppress(Exception):
+                    importlib.import_module(module)
             folder = fresh(way, base)
             began = time.monotonic()
             in_a_process(way.work, folder, None)
             way.seconds = time.monotonic() - began
             way.whole = files(folder, way.results)
+            print(f"{way.name}: {len(way.whole)} files in {way.seconds:.1f} s", flush=True)
             if way.name == "vad train":
                 shutil.copytree(folder / "model", base / "model")
+        every = [way for way in every if only in way.name]
         for number, way in enumerate(every):
             wanted = (kills + number) // len(every)
             while len(way.lost) < wanted:
