@@ -117,6 +117,8 @@ YoloWeights = Annotated[
 ]
 
 
+OldModel = Annotated[Path, typer.Argument(help="A model folder.")]
+NewModel = Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")]
 ModelFolder = Annotated[Path, typer.Option(help="A model folder: of `vad train`, or models/<data set>.")]
 Limit = Annotated[float | None, typer.Option(help="Call frames above it anomalous; else the model's.")]
 Strict = Annotated[
@@ -349,7 +351,7 @@ def train(
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    model: OldModel,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -357,7 +359,7 @@ def calibrate(
             help="Normal footage of this camera, as `vad score` takes it, or a folder of `vad watch`.",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")],
+    output: NewModel,
     alarms_per_hour: Annotated[
         float, typer.Option(min=0.001, max=3600, help="How often normal life may raise an alarm.")
     ] = 1.0,
@@ -381,7 +383,7 @@ def calibrate(
 
 
 def update(
-    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    model: OldModel,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -389,7 +391,7 @@ def update(
             help="New normal footage, or a folder of `vad watch`: its events that were called normal on the page.",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The model folder to make; it may be the same.")],
+    output: NewModel,
     strict: Strict = False,
 ) -> Mapping[str, float]:
     """Go on from a model with new normal footage, instead of from nothing. Killed, the same command goes on.

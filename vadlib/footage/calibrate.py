@@ -23,7 +23,7 @@ from vadlib.clips import read_footage
 from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage import learned, scene
 from vadlib.footage.find import LeftOut, find_footage
-from vadlib.footage.stream import FootageScorer, score_frames
+from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
 from vadlib.io.files import copy, json_lines, sha256, write_json
 from vadlib.io.ownership import check, check_apart, is_own, own, publish, remove_own, without_links
 from vadlib.io.progress import progress, tell
@@ -227,21 +227,22 @@ def _add_footage(seen: Seen, source: Path, scorer: FootageScorer, left_out: Left
         losses = Losses()
         clip = Clip(footage.name, "testing", str(source), footage.claimed or 0, 0, 0)
         try:
+            images = read_footage(footage.source, footage.name, 25.0, losses)
             with progress(clip.frames or None, footage.name, "frame") as bar:
-
-                def scores(footage=footage, clip=clip, losses=losses, bar=bar) -> Iterator[tuple[float, float]]:
-                    for frame in score_frames(scorer, clip, read_footage(footage.source, footage.name, 25.0, losses)):
-                        bar.update()
-                        if frame.looked_at:
-                            yield frame.time, frame.score
-
-                seconds, count = by_seconds(scores())
+                seconds, count = by_seconds(_looked_at(score_frames(scorer, clip, images), bar))
         except FootageError as error:
             left_out.clip(str(error))
             continue
         left_out.of_clip(losses)
         seen.pieces.append(seconds)
         seen.frames += count
+
+
+def _looked_at(frames: Iterable[ScoredFrame], bar: Any) -> Iterator[tuple[float, float]]:
+    for frame in frames:
+        bar.update()
+        if frame.looked_at:
+            yield frame.time, frame.score
 
 
 # What `vad watch` has seen

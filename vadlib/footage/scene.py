@@ -206,11 +206,11 @@ def differences(scene: Scene, learned: Scene) -> str:
     """In words, what counts otherwise than it did when the model learned; empty where nothing does."""
     now, then = scene.settings, learned.settings
     found = []
-    if (scene.watched is None) != (learned.watched is None) or (
-        scene.watched is not None and learned.watched is not None and not np.array_equal(scene.watched, learned.watched)
-    ):
-        found.append("another mask" if learned.watched is not None and scene.watched is not None else (
-            "a mask" if scene.watched is not None else "no mask"))  # fmt: skip
+    if scene.watched is None or learned.watched is None:
+        if scene.watched is not learned.watched:
+            found.append("no mask" if scene.watched is None else "a mask")
+    elif not np.array_equal(scene.watched, learned.watched):
+        found.append("another mask")
     for name in ("classes", "ignore", "every", "smallest", "largest"):
         if (value := getattr(now, name)) != (before := getattr(then, name)):
             found.append(f"{name} {json.dumps(value)}, not {json.dumps(before)}")

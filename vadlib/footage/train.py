@@ -192,15 +192,15 @@ def _is_done(done: Path, mark: str, work: Path) -> bool:
     except (VadError, KeyError, TypeError, ValueError):
         set_aside(done, work / _DAMAGED)
         return False
-    there = [path for path in _files(work) if path.relative_to(work).as_posix() in made]
-    damaged = [path for path in there if sha256(path) != made[path.relative_to(work).as_posix()]]
-    if len(there) == len(made) and not damaged:
+    named = {path.relative_to(work).as_posix(): path for path in _files(work)}
+    is_whole = {path: sha256(path) == made[name] for name, path in named.items() if name in made}
+    if len(is_whole) == len(made) and all(is_whole.values()):
         return bool(before == mark)
-    for path in there:
-        if path in damaged:
-            set_aside(path, work / _DAMAGED)
+    for path, whole in is_whole.items():
+        if whole:
+            path.unlink()  # it is what the stage left, to the byte
         else:
-            path.unlink()
+            set_aside(path, work / _DAMAGED)
         for folder in path.relative_to(work).parents[:-1]:
             remove_empty(work / folder)
     return False
