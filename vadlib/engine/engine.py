@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vadlib.engine.convolution import hasten
 from vadlib.engine.frozen import freeze
+from vadlib.engine.merged import merge_decoders
 from vadlib.engine.processor import cpu_flags
 from vadlib.errors import VadError
 from vadlib.settings import ComputeSettings
@@ -38,7 +39,7 @@ class Engine:
     def for_training(self, model: nn.Module) -> nn.Module:
         """The model itself, moved to the device, channels last (convolutions are fastest that way), its convolutions in
         place exchanged for fast ones of the same parameters."""
-        return hasten(self._laid_out(model)).train()
+        return merge_decoders(hasten(self._laid_out(model))).train()
 
     def for_scoring(self, model: nn.Module) -> nn.Module:
         """A copy for inference: weights frozen, BatchNorm folded into the convolutions before it, channels last."""
