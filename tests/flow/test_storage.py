@@ -179,6 +179,22 @@ def test_damaged_frame_is_one_line(tmp_path):
         list(read_flow(path, MADE_BY))
 
 
+@pytest.mark.parametrize("value", [0, 255])
+def test_damage_where_hdf5_says_what_is_in_the_file_neither_crashes_nor_is_a_traceback(tmp_path, value):
+    """Around the attribute that says whose the file is; at some of these bytes HDF5 crashes, asked for it at once."""
+    path = write(tmp_path / "a.h5", waves(2))
+    content = path.read_bytes()
+    begin = content.index(b"units")
+    refused = 0
+    for at in range(begin - 64, begin + 40):
+        path.write_bytes(content[:at] + bytes([value]) + content[at + 1 :])
+        try:
+            list(read_flow(path, MADE_BY))
+        except VadError:
+            refused += 1
+    assert refused > 10
+
+
 def test_foreign_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["flow"] = np.zeros((2, 2, 4, 4), np.int16)

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
+from vadlib.io.files import opened_hdf5, text_attribute, unreadable, written_hdf5
 from vadlib.settings import Branch
 from vadlib.units import CHANNELS
 
@@ -104,7 +104,7 @@ class Shard:
         if self._file is None:
             file = opened_hdf5(self.path, self._made_by)
             try:
-                whole = "sha256" in file.attrs
+                whole = text_attribute(file, "sha256") is not None
             except _DAMAGE as error:
                 file.close()
                 raise unreadable(self.path, error, self._made_by) from None
@@ -127,7 +127,7 @@ class Shard:
     @property
     def digest(self) -> str:
         """SHA-256 of the shard's rows."""
-        return self._of(lambda file: str(file.attrs["sha256"]))
+        return self._of(lambda file: str(text_attribute(file, "sha256")))
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Rows of `cubes`, `frame`, `boxes` or `magnitude`. Raises VadError where the file is damaged."""

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import opened_hdf5, unreadable, written_hdf5
+from vadlib.io.files import opened_hdf5, text_attribute, unreadable, written_hdf5
 from vadlib.units import FLOW_STEPS, to_pixels, to_steps
 
 CHUNK_BYTES = 1 << 20  # at most; a chunk is a frame, or rows of a large one
@@ -89,7 +89,7 @@ class FlowFile:
             raise IndexError(frame)
         try:
             steps = self._flow[frame]
-        except OSError as error:
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
             raise unreadable(self.path, error, self._made_by, part=f"frame {frame}") from None
         return to_pixels(steps.transpose(1, 2, 0))
 
@@ -103,8 +103,12 @@ def open_flow(path: Path, made_by: str) -> Iterator[FlowFile]:
     import hdf5plugin  # noqa: F401, registers the filter
 
     with opened_hdf5(path, made_by) as file:
-        flow = file.get("flow")
-        if not isinstance(flow, h5py.Dataset) or flow.attrs.get("units") != UNITS or flow.ndim != 4:
+        try:
+            flow = file.get("flow")
+            ours = isinstance(flow, h5py.Dataset) and text_attribute(flow, "units") == UNITS and flow.ndim == 4
+        except (OSError, RuntimeError, ValueError, TypeError) as error:  # what h5py raises on damaged files
+            raise unreadable(path, error, made_by) from None
+        if not ours:
             raise VadError(f"{path}: not a flow file of this project; make it again with {made_by}")
         yield FlowFile(path, flow, made_by)
 

@@ -106,6 +106,18 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
         raise unreadable(path, error, made_by) from None
 
 
+def text_attribute(of: Any, name: str) -> str | None:
+    """A text among the attributes of an HDF5 file or data set; None where there is none.
+
+    Of which type it is, is asked first: HDF5 crashes at a text of which damage has made something else.
+    """
+    import h5py
+
+    if name not in of.attrs or h5py.check_string_dtype(of.attrs.get_id(name).dtype) is None:
+        return None
+    return str(of.attrs[name])
+
+
 def unreadable(path: Path, error: BaseException, made_by: str, what: str = "damaged", part: str = "") -> VadError:
     """The error of a file that an earlier command made and that, or a `part` of it, cannot be read: what is at fault,
     and what to do."""
