@@ -122,7 +122,7 @@ def test_a_loaded_model_scores_footage_as_the_pipeline_does(footage):
     frames = list(scorer.score(str(footage / "today.mp4")))
     assert [frame.number for frame in frames] == of_pipeline(footage)["frame"].tolist()
     # In fp32 or bf16, as this machine has it, where the pipeline of the tests has fp32.
-    np.testing.assert_allclose([frame.score for frame in frames], of_pipeline(footage)["best"], rtol=0.1, atol=0.1)
+    np.testing.assert_allclose([frame.score for frame in frames], of_pipeline(footage)["best"], rtol=0.05, atol=0.05)
     content = json.loads((footage / "model/calibration.json").read_text(encoding="utf-8"))
     assert scorer.threshold == content["thresholds"]["best"]["value"]
 
@@ -160,7 +160,7 @@ def test_the_notebook_is_ten_lines_and_shows_what_the_pipeline_says(footage, mon
     table, picture = shown
     expected = of_pipeline(footage)
     highest = expected.nlargest(5, "best")
-    np.testing.assert_allclose(table["score"], highest["best"], rtol=0.1, atol=0.1)
+    np.testing.assert_allclose(table["score"], highest["best"], rtol=0.05, atol=0.05)
     assert table["anomalous"].tolist() == (table["score"] > names["scorer"].threshold).tolist()
     x1, y1, x2, y2 = names["worst"].boxes[names["worst"].top]
     assert picture.size == (round(x2) - round(x1), round(y2) - round(y1))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from vadlib.scoring.calibration import USUAL
+from vadlib.scoring.calibration import usual
 from vadlib.scoring.words import WORDS, reason
 from vadlib.settings import EvidenceName
 
@@ -27,7 +27,7 @@ from vadlib.settings import EvidenceName
     ],
 )
 def test_a_reason_names_the_two_strongest_that_are_worth_saying(rarities, sentence):
-    parts = {name: max(0, math.log(often) - USUAL[name] + 1e-9) for name, often in rarities.items()}
+    parts = {name: max(0, math.log(often) - usual(name) + 1e-9) for name, often in rarities.items()}
     assert reason(parts, 56_789) == sentence
 
 

@@ -37,7 +37,8 @@ def motion_boxes(
     if not any(motion.any() for motion in motions):
         return found
     steady = [moved_back(neighbour, motion) for neighbour, motion in zip((before, after), motions, strict=True)]
-    return _changed(steady[0], current, steady[1], detected, settings)
+    # Where that makes no fewer, it was not the camera that moved.
+    return min(found, _changed(steady[0], current, steady[1], detected, settings), key=len)
 
 
 def _changed(

@@ -1,5 +1,6 @@
 """Fields of a clip, and of frames of another size."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import cv2
@@ -72,7 +73,14 @@ def steadied(estimator: EstimateFlow) -> EstimateFlow:
     """The estimator's fields without the camera's own motion: what stands still has none, however the wind blows."""
 
     def without_camera(clip: Clip, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for field in estimator(clip, frames):
-            yield field - camera_motion(field)
+        waiting: deque[np.ndarray] = deque()  # frames whose field is still to come
+
+        def watched() -> Iterator[np.ndarray]:
+            for frame in frames:
+                waiting.append(frame)
+                yield frame
+
+        for field in estimator(clip, watched()):
+            yield field - camera_motion(field, waiting.popleft())
 
     return without_camera

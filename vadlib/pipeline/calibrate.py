@@ -28,8 +28,6 @@ from vadlib.settings import CONFIGURATIONS, ComputeSettings, Configuration, Data
 MOST_FRAMES = 4000
 """Held-out frames that are scored at most: enough for a threshold, and done in minutes."""
 MOST_WAITED = 100_000
-"""Training frames whose boxes say, at most, for how long waiting is normal."""
-MOST_WAITED = 100_000
 """Frames whose boxes say at most how long waiting is normal."""
 
 

@@ -5,7 +5,6 @@ Errors, speeds and distances have units of their own and heavy tails. Before the
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,9 +16,10 @@ from vadlib.settings import BRANCHES, Branch, Configuration, EvidenceName, Score
 TAIL = 0.9
 """The quantile at which the tail begins: beyond it a few hundred measurements say too little one by one."""
 LEVELS = np.linspace(0, TAIL, 46)
-USUAL: Mapping[str, float] = defaultdict(lambda: 1.0, dwell=2.0)
-"""-log p up to which nothing is strange: one object in e. In a sum of many kinds of evidence, what each says of
-ordinary objects is noise. To wait for a while is ordinary; it takes one object in e^2 to be strange."""
+USUAL: Mapping[str, float] = {"dwell": 2.0}
+"""-log p up to which nothing is strange; of all that is not named 1, one object in e. In a sum of many kinds of
+evidence, what each says of ordinary objects is noise. To wait for a while is ordinary; it takes one object in e^2 to be
+strange."""
 LEAST: Mapping[str, float] = {"dwell": 0.2}
 """The smallest spread of logarithms that is believed of a measurement: where everybody keeps walking, all waiting is as
 short, and half a second is not yet loitering."""
@@ -106,14 +106,19 @@ def surprise(values: np.ndarray, normal: Normal) -> np.ndarray:
     return np.where(logs > start, -math.log1p(-TAIL) + (logs - start) / normal.excess, within)
 
 
+def usual(name: str) -> float:
+    """-log p up to which an evidence says nothing."""
+    return USUAL.get(name, 1.0)
+
+
 def strangeness(name: EvidenceName, values: np.ndarray, normal: Normal) -> np.ndarray:
     """What a measurement adds to a score: -log p beyond USUAL, and 0 below; float64 (N,)."""
-    return np.maximum(surprise(values, normal) - USUAL[name], 0)
+    return np.maximum(surprise(values, normal) - usual(name), 0)
 
 
 def rarity(name: EvidenceName, strangeness: float) -> float:
     """One normal object in how many is as strange; 1 where it is as good as all."""
-    return math.exp(min(strangeness + USUAL[name], 50.0)) if strangeness > 0 else 1.0
+    return math.exp(min(strangeness + usual(name), 50.0)) if strangeness > 0 else 1.0
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ def make_evidence(
         own = None
         if arrays is not None:
             own = {key.partition(".")[2]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
+            if not own:
+                raise VadError(f"{kept_in}: has no `{name}`, an earlier version made it; train again")
         try:
             found[name] = make(engine, own)
         except ValueError as error:
