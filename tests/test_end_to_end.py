@@ -65,7 +65,7 @@ def test_the_metrics_file_holds_what_was_promised(project):
     assert set(metrics["auroc"]) == {"micro", "macro", "floor"}
     assert all(0 <= value <= 1 for value in metrics["auroc"].values())
     for summary in (metrics, json.loads((project / "metrics/tiny/paper.json").read_text())):
-        assert set(summary["false_alarms"]) == {"promised", "measured", "recall", "alarms_per_hour"}
+        assert set(summary["false_alarms"]) == {"promised", "measured", "apart", "recall", "alarms_per_hour"}
         assert summary["false_alarms"]["promised"] == 0.01
         best_floor = max(summary["floors"], key=lambda row: row["micro"])
         assert summary["auroc"]["floor"] == best_floor["micro"]

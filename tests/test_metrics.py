@@ -5,6 +5,8 @@ import pytest
 
 from vadlib.evaluation.frames import (
     RESAMPLES,
+    apart,
+    apart_auroc,
     clip_draws,
     equal_error_rate,
     evaluate_frames,
@@ -66,20 +68,31 @@ def test_false_alarms_are_of_normal_frames_and_recall_of_anomalous_ones() -> Non
     a second each: the first anomaly does not join what is before and after it."""
     labels = [np.array([0, 1, 1, 0, 0, 0], bool), np.array([1, 1, 0, 0], bool)]
     scores = [np.array([2.0, 1.5, 1.0, 9.0, np.nan, 0.0]), np.array([0.0, np.nan, 1.0, 0.5])]
-    assert false_alarms(labels, scores, THRESHOLD, [1.0, 1.0]) == {
+    assert false_alarms(labels, scores, THRESHOLD, [1.0, 1.0], 0) == {
         "promised": 0.01,
         "measured": pytest.approx(2 / 6),
+        "apart": pytest.approx(2 / 6),
         "recall": 0.25,
         "alarms_per_hour": 1200.0,
     }
-    assert false_alarms(labels, scores, THRESHOLD, [1.0, None])["alarms_per_hour"] is None
+    assert false_alarms(labels, scores, THRESHOLD, [1.0, None], 0)["alarms_per_hour"] is None
+
+
+def test_of_normal_frames_apart_no_anomalous_one_is_within_reach() -> None:
+    labels = [np.array([0, 0, 0, 1, 0, 0, 0, 0], bool), np.array([1, 1], bool), np.zeros(3, bool)]
+    scores = [np.array([0.0, 5, 6, 9, 6, 5, 4, 0]), np.array([7.0, 3.0]), np.array([2.0, np.nan, 0])]
+    found = [np.flatnonzero(of_clip).tolist() for of_clip in apart(labels, 2)]
+    assert found == [[0, 6, 7], [], [0, 1, 2]]
+    assert false_alarms(labels, scores, THRESHOLD, [1.0] * 3, 2)["apart"] == pytest.approx(2 / 6)
+    # 9, 7 and 3 against 0, 4, 0, 2, none, 0; in the first clip 9 against three; the others have one class
+    assert apart_auroc(labels, scores, 2) == {"micro": pytest.approx(17 / 18), "macro": 1.0}
 
 
 def test_of_one_class_the_other_share_does_not_exist() -> None:
     normal, scores = [np.zeros(2, bool)], [np.array([0.0, 3.0])]
-    assert false_alarms(normal, scores, THRESHOLD, [1.0])["recall"] is None
-    assert false_alarms([~normal[0]], scores, THRESHOLD, [1.0]) == {
-        "promised": 0.01, "measured": None, "recall": 0.5, "alarms_per_hour": None,
+    assert false_alarms(normal, scores, THRESHOLD, [1.0], 2)["recall"] is None
+    assert false_alarms([~normal[0]], scores, THRESHOLD, [1.0], 2) == {
+        "promised": 0.01, "measured": None, "apart": None, "recall": 0.5, "alarms_per_hour": None,
     }  # fmt: skip
 
 

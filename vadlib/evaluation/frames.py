@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import binary_dilation, gaussian_filter1d, median_filter
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 Clips = Sequence[np.ndarray]
@@ -69,6 +69,12 @@ def _equal_error_rate(fpr: np.ndarray, tpr: np.ndarray) -> float:
     return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
 
 
+def apart(labels: Clips, reach: int) -> list[np.ndarray]:
+    """The normal frames, bool (frames,) of each clip, that have no anomalous one within `reach` frames: of their scores
+    no anomalous frame is a part. What is said of the others may be said a moment early or late, and is not made up."""
+    return [~binary_dilation(of_clip, iterations=reach) if reach else ~of_clip for of_clip in labels]
+
+
 def evaluate_frames(labels: Clips, scores: Clips) -> dict[str, Any]:
     """The metrics of one scoring of a data set's test frames, raw: nothing smoothed, nothing normalised by clip.
 
@@ -90,6 +96,14 @@ def smoothed_aurocs(labels: Clips, scores: Clips) -> dict[str, dict[str, float |
     ranked = rank_empty_frames_last(scores)
     variants = {name: [smooth(clip) for clip in ranked] for name, smooth in SMOOTHINGS.items()}
     return {name: {"micro": micro_auroc(labels, s), "macro": macro_auroc(labels, s)} for name, s in variants.items()}
+
+
+def apart_auroc(labels: Clips, scores: Clips, reach: int) -> dict[str, float | None]:
+    """AUROC, micro and macro, of anomalous frames against the normal ones that are `apart`."""
+    ranked, kept = rank_empty_frames_last(scores), [a | b for a, b in zip(labels, apart(labels, reach), strict=True)]
+    own = [of_clip[keep] for of_clip, keep in zip(labels, kept, strict=True)]
+    left = [of_clip[keep] for of_clip, keep in zip(ranked, kept, strict=True)]
+    return {"micro": micro_auroc(own, left), "macro": macro_auroc(own, left)}
 
 
 @dataclass(frozen=True)

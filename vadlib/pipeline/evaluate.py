@@ -14,6 +14,8 @@ from vadlib.errors import VadError
 from vadlib.evaluation.floors import floor_scores
 from vadlib.evaluation.frames import (
     Interval,
+    apart,
+    apart_auroc,
     clip_draws,
     evaluate_frames,
     frame_intervals,
@@ -31,6 +33,7 @@ from vadlib.manifest import Clip
 from vadlib.pipeline.calibrated import load_calibration
 from vadlib.pipeline.places import BOX, Places
 from vadlib.scoring.thresholds import Threshold, count_alarms
+from vadlib.scoring.tracks import horizon_of
 from vadlib.settings import CONFIGURATIONS, Configuration, DatasetSettings
 
 # The rows of every table that is printed: what they say, and where metrics.json has the value.
@@ -44,6 +47,7 @@ _ROWS = {
     "TBDC": "tbdc",
     "false alarms, promised": "false_alarms.promised",
     "false alarms, measured": "false_alarms.measured",
+    "false alarms, apart from anomalies": "false_alarms.apart",
     "anomalous frames found": "false_alarms.recall",
 }
 
@@ -71,7 +75,9 @@ def evaluate_scores(places: Places, settings: DatasetSettings) -> Counter[str]:
         scores = [table[name].to_numpy() for table in headline]
         summary, intervals = frame_summary(labels, scores, draws)
         summary["auroc"]["floor"], intervals["auroc.floor"] = best_floor["micro"], best_floor["interval"]
-        summary["false_alarms"] = false_alarms(labels, scores, thresholds[name], [clip.fps for clip in clips])
+        reach, rates = _reach(settings, name), [clip.fps for clip in clips]
+        summary["protocols"].append({"protocol": "apart", **apart_auroc(labels, scores, reach)})
+        summary["false_alarms"] = false_alarms(labels, scores, thresholds[name], rates, reach)
         if places.regions.exists():
             of_clips = _detections(places, clips, settings.eta[0], name)
             values, more = evaluate_regions(of_clips, draws)
@@ -167,12 +173,23 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "interval": None if spread.low is None else [spread.low, spread.high]}
 
 
+def _reach(settings: DatasetSettings, name: Configuration) -> int:
+    """How many frames away another frame is a part of a frame's score: by its cube, and by the mean along its track."""
+    return settings.cube.context + horizon_of(settings.configurations[name])
+
+
 def false_alarms(
-    labels: Sequence[np.ndarray], scores: Sequence[np.ndarray], threshold: Threshold, rates: Sequence[float | None]
+    labels: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    threshold: Threshold,
+    rates: Sequence[float | None],
+    reach: int,
 ) -> dict[str, float | None]:
-    """What the threshold promised, and what it does on test frames: the shares of normal and of anomalous frames above
-    it, and alarms an hour of normal footage, where the frame rate is known."""
+    """What the threshold promised, and what it does on test frames: the shares of normal frames above it, of those that
+    have no anomalous frame within `reach`, and of anomalous ones; and alarms an hour of normal footage, where the frame
+    rate is known."""
     normal, anomalous = np.concatenate(labels) == 0, np.concatenate(labels)
+    alone = np.concatenate(apart(labels, reach))
     above = np.concatenate(scores) > threshold.value  # False for NaN
     alarms, hours = 0, 0.0
     for of_clip, of_frames, rate in zip(labels, scores, rates, strict=True):
@@ -182,6 +199,7 @@ def false_alarms(
     return {
         "promised": threshold.promised,
         "measured": float(above[normal].mean()) if normal.any() else None,
+        "apart": float(above[alone].mean()) if alone.any() else None,
         "recall": float(above[anomalous].mean()) if anomalous.any() else None,
         "alarms_per_hour": round(alarms / hours, 2) if hours and None not in rates else None,
     }
