@@ -348,3 +348,19 @@ def test_sound_and_a_cover_picture_are_no_video(tmp_path):
     with pytest.raises(FootageError, match=r"a\.mp4\): holds no video; replace"):
         read(tmp_path / "a.mp4", Losses())
     assert not is_video(tmp_path / "a.mp4")
+
+
+def test_of_two_videos_in_one_file_the_first_is_read_and_the_other_told(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        streams = [file.add_stream("libx264", rate=FPS) for _ in range(2)]
+        for stream, size in zip(streams, ((64, 48), (96, 64)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for pair in zip(videos.pictures(10, 64, 48), videos.pictures(10, 96, 64), strict=True):
+            for stream, picture in zip(streams, pair, strict=True):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for stream in streams:
+            file.mux(stream.encode())
+    losses = Losses()
+    assert len(read(tmp_path / "a.mkv", losses)) == 10
+    assert losses.lines == []
+    assert "holds 2 videos; the first is read, and no other (96x64)" in losses.notes[0]

@@ -110,11 +110,19 @@ def video_stream(container: InputContainer) -> VideoStream:
     """The stream of frames; a cover picture is none. Raises LookupError, saying what there is instead."""
     if container.metadata.get("major_brand", "")[:4] in _PICTURES:
         raise LookupError(", but a HEIF picture")
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    for stream in films:
-        if stream.codec_context is not None and stream.width > 0:
-            return stream
-    raise LookupError(" that can be decoded" if films else "")
+    if films := _films(container):
+        return films[0]
+    covers = all(stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+    raise LookupError("" if covers else " that can be decoded")
+
+
+def _films(container: InputContainer) -> list[VideoStream]:
+    """The streams of frames that can be decoded, not of a cover picture."""
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None and stream.width > 0
+    ]
 
 
 def is_video(path: Path) -> bool:
@@ -295,6 +303,11 @@ class _Reading:
                 f"{self._where} ({self._path}): another recording begins at byte {another:,}, and is not read whole",
                 "make a file of its own of it", 0,
             )  # fmt: skip
+        if others := [f"{stream.width}x{stream.height}" for stream in _films(self._container)[1:]]:
+            self._losses.notes.append(
+                f"{self._where} ({self._path}): holds {len(others) + 1} videos; the first is read, and no other "
+                f"({', '.join(others)})"
+            )
         if self._clock.made:
             which = "all" if self._clock.made == self._good else f"{self._clock.made} of {self._good}"
             rate = f"{1 / self._clock.step:g} frames/s{'' if self._rate else ', though the file names none'}"
