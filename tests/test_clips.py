@@ -527,3 +527,25 @@ def test_frames_of_a_real_video(shared):
     video = shared / "videos/people.mp4"
     clip = probe_clip(video, "people", "testing", video.parent)
     assert (clip.frames, clip.width, clip.height) == (302, 1920, 1080)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "webp"])
+def test_of_several_pictures_in_one_file_the_first_is_read_and_the_others_told(tmp_path, suffix):
+    (tmp_path / "clip").mkdir()
+    pictures = [Image.fromarray(frame) for frame in FRAMES]
+    pictures[0].save(tmp_path / f"clip/1.{suffix}", save_all=True, append_images=pictures[1:5])
+    pictures[5].save(tmp_path / f"clip/2.{suffix}")
+    losses = Losses()
+    assert len(list(read_footage(tmp_path / "clip", "clip", 25, losses))) == 2
+    assert losses.frames == 4
+    assert f"1.{suffix}) is the first of 5 pictures in one file" in losses.lines[0]
+    with pytest.raises(FootageError, match="; make a file of each"):
+        list(read_footage(tmp_path / "clip", "clip", 25))
+
+
+def test_a_preview_behind_a_picture_is_no_loss(tmp_path):
+    (tmp_path / "clip").mkdir()
+    Image.fromarray(FRAMES[0]).save(
+        tmp_path / "clip/1.tif", save_all=True, append_images=[Image.fromarray(FRAMES[0, ::2, ::2])]
+    )
+    assert len(list(read_footage(tmp_path / "clip", "clip", 25))) == 1

@@ -307,3 +307,13 @@ def test_what_a_killed_run_left_out_is_told_again(capsys):
     assert loud.counts() == quiet.counts()
     with pytest.raises(VadError, match=r"^b.mp4: broken$"):
         LeftOut(strict=True).again(quiet)
+
+
+def test_a_pipe_among_footage_is_told_and_not_waited_for(put):
+    folder, left_out = put("1.mp4"), LeftOut(quiet=True)
+    os.mkfifo(folder / "2.mp4")
+    (folder / "3.mkv").symlink_to("/dev/zero")
+    os.mkfifo(folder / "notes")
+    assert named(folder, left_out=left_out) == ["1"]
+    assert [line.rsplit(": ", 1)[1] for line in left_out.lines] == ["is a pipe or a device; remove it"] * 2
+    assert left_out.examples == ["notes"]

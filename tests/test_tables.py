@@ -1,5 +1,8 @@
 """Parquet tables, written and read clip by clip; CSV tables for git."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -82,3 +85,16 @@ def test_a_missing_or_damaged_table_names_file_and_command(tmp_path):
 def test_csv_has_six_digits_and_lf_ends(tmp_path):
     write_csv(tmp_path / "a.csv", pd.DataFrame({"eta": [0.002, 1 / 3], "n": [1, 1234567]}))
     assert (tmp_path / "a.csv").read_bytes() == b"eta,n\n0.002,1\n0.333333,1234567\n"
+
+
+def test_a_damaged_footer_is_an_error_and_not_waited_for(tmp_path):
+    """A column said to have no gaps though its statistics count them: Arrow's filters wait for ever."""
+    path = tmp_path / "a.parquet"
+    write_table(path, [part("01", 3)])
+    content = path.read_bytes()
+    assert content.count(b"\x25\x02\x18\x04clip") == 1
+    path.write_bytes(content.replace(b"\x25\x02\x18\x04clip", b"\x25\x00\x18\x04clip"))
+    code = "import sys; from pathlib import Path; from vadlib.io.tables import read_table as read\n"
+    code += "read(Path(sys.argv[1]), 'x', clip='01')"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=False)
+    assert "not a whole table" in done.stderr.splitlines()[-1]

@@ -1,7 +1,10 @@
 """Video files: what can be decoded is the truth, whatever headers and clocks say; what is lost is told."""
 
 import shutil
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -115,6 +118,49 @@ def test_a_cut_file_that_claims_less_is_cut_all_the_same(tmp_path, kind):
     assert ": cut at " in losses.lines[0]
 
 
+# What lies behind the end
+
+BEHIND = {
+    "text": b"a recorder's own: 52.1,13.2 2026-01-01 08:00:00\n" * 50,
+    "room set aside": bytes(100_001),
+    "what divides pictures sent one by one": b"\r\n--boundary--\r\n",
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_lies_behind_the_end_is_no_loss(tmp_path, kind, behind):
+    path = videos.make(tmp_path, kind, frames=list(videos.pictures(30, 64, 48)))
+    with path.open("ab") as file:
+        file.write(BEHIND[behind])
+    losses = Losses()
+    np.testing.assert_allclose(read(path, losses), np.arange(30) / FPS, atol=2e-3)
+    assert losses.lines == []
+    read(path)  # nor where nothing may be lost
+
+
+@pytest.mark.parametrize("kind", ["mkv", "ts", "flv", "gif", "mjpeg"])
+def test_a_file_that_is_cut_is_so_though_room_was_set_aside(tmp_path, kind):
+    path = videos.cut(videos.make(tmp_path, kind, frames=list(videos.pictures(30, 64, 48))), 0.6)
+    with path.open("ab") as file:
+        file.write(bytes(100_001))
+    losses = Losses()
+    assert len(read(path, losses)) < 30
+    assert losses.lines
+
+
+@pytest.mark.parametrize("kind", ["mp4", "fragmented.mp4", "mov", "3gp", "wmv"])
+def test_a_second_recording_that_a_container_has_no_room_for_is_told(tmp_path, kind):
+    path = videos.make(tmp_path, kind, frames=list(videos.pictures(30, 64, 48)))
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() * 2)
+    losses = Losses()
+    assert 30 <= len(read(path, losses)) < 60
+    assert f"another recording begins at byte {size:,}, and is not read whole" in losses.lines[0]
+    with pytest.raises(FootageError, match=r"another recording begins.*; make a file of its own of it"):
+        read(path)
+
+
 # Clocks
 
 
@@ -153,6 +199,66 @@ def test_a_clock_that_is_set_back_goes_on_from_where_it_was(tmp_path):
     assert "the times of 2 of 300 frames were made" in losses.notes[0]
 
 
+def joined(path, *starts: float) -> Path:
+    """Recordings of 20 frames whose clocks begin at these seconds, in one transport stream."""
+    path.write_bytes(b"".join(videos.late(path.with_name("one.ts"), at, count=20).read_bytes() for at in starts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("starts", "seconds"),
+    [
+        ((7200, 3600), 1.56),  # set back, by more than a minute
+        ((20_000, 10), 1.56),
+        ((95_443.2, 10), 11.28),  # run over its 33 bits within the first, and then 9.76 s without a recording
+        ((10, 10.3), 1.3),  # set back by less than a second: as long as that may be disorder, a little at a time
+    ],
+)
+def test_a_clock_that_runs_over_or_is_set_costs_no_frames(tmp_path, starts, seconds):
+    losses = Losses()
+    times = read(joined(tmp_path / "a.ts", *starts), losses)
+    assert len(times) == 20 * len(starts)
+    assert np.diff(times).min() > 0
+    assert times[-1] == pytest.approx(seconds, abs=0.1)
+    assert losses.frames == 0
+
+
+def with_times(path, times) -> Path:
+    """Matroska with these times, in ms, whatever they are."""
+    with (
+        av.open(
+            str(videos.write(path.with_suffix(".mp4"), frames=list(videos.pictures(len(times), 64, 48))))
+        ) as source,
+        av.open(str(path), "w") as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for time, packet in zip(times, (p for p in source.demux(video=0) if p.size), strict=True):
+            packet.time_base, packet.pts, packet.dts, packet.stream = Fraction(1, 1000), time, time, stream
+            target.mux(packet)
+    return path
+
+
+def test_a_clock_that_stands_is_gone_on_with_by_the_frame_rate(tmp_path):
+    losses = Losses()
+    times = read(with_times(tmp_path / "a.mkv", [0] * 40), losses)
+    np.testing.assert_allclose(np.diff(times)[8:], 1 / FPS)  # until then it may be disorder
+    assert "the times of 39 of 40 frames were made" in losses.notes[0]
+
+
+def test_a_clock_that_was_set_from_1970_leaves_no_gap(tmp_path):
+    losses = Losses()
+    times = read(with_times(tmp_path / "a.mkv", [40 * n + 1_760_000_000_000 * (n >= 10) for n in range(40)]), losses)
+    np.testing.assert_allclose(times, np.arange(40) / FPS, atol=2e-3)
+    assert "the times of 1 of 40 frames were made" in losses.notes[0]
+
+
+def test_a_time_far_from_all_others_is_told_as_no_loss(tmp_path):
+    losses = Losses()
+    times = read(joined(tmp_path / "a.ts", 10, 20_000, 10.8), losses)
+    assert (len(times), losses.frames) == (60, 0)
+    assert np.diff(times).min() > 0
+
+
 def test_a_clock_with_gaps_is_believed(tmp_path):
     """A camera that records when something moves, or drops frames: nothing is lost that was there."""
     shown = [n + 500 * (n >= 40) + 3 * (n >= 70) for n in range(FRAMES)]
@@ -165,10 +271,6 @@ def test_a_clock_with_gaps_is_believed(tmp_path):
 
 @pytest.mark.parametrize("kind", ["mkv", "webm", "mp4"])
 def test_times_rise_though_frames_share_them(tmp_path, kind):
-    from fractions import Fraction
-
-    import av
-
     path = videos.make(tmp_path, kind, b_frames=0)
     twice = tmp_path / f"twice.{kind}"
     with av.open(str(path)) as source, av.open(str(twice), "w") as target:
@@ -237,8 +339,6 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path, content, suffix):
 
 
 def test_sound_and_a_cover_picture_are_no_video(tmp_path):
-    import av
-
     with av.open(str(tmp_path / "a.mp4"), "w") as file:
         stream = file.add_stream("aac", rate=8000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
@@ -248,3 +348,19 @@ def test_sound_and_a_cover_picture_are_no_video(tmp_path):
     with pytest.raises(FootageError, match=r"a\.mp4\): holds no video; replace"):
         read(tmp_path / "a.mp4", Losses())
     assert not is_video(tmp_path / "a.mp4")
+
+
+def test_of_two_videos_in_one_file_the_first_is_read_and_the_other_told(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        streams = [file.add_stream("libx264", rate=FPS) for _ in range(2)]
+        for stream, size in zip(streams, ((64, 48), (96, 64)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for pair in zip(videos.pictures(10, 64, 48), videos.pictures(10, 96, 64), strict=True):
+            for stream, picture in zip(streams, pair, strict=True):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for stream in streams:
+            file.mux(stream.encode())
+    losses = Losses()
+    assert len(read(tmp_path / "a.mkv", losses)) == 10
+    assert losses.lines == []
+    assert "holds 2 videos; the first is read, and no other (96x64)" in losses.notes[0]

@@ -346,13 +346,26 @@ def _decoded(
             with _opened(file) as image:
                 try:
                     pixels = np.array(image.convert("RGB"))
+                    more = _more_pictures(image)
                 except Exception as error:  # the decoders raise errors of many kinds on damaged data
                     raise _unreadable(file, error) from None
         except _UnreadableError as error:
             reason, _, remedy = str(error).partition("; ")
             losses.lose("image", f"{where}: frame {number} ({file}) {reason}", remedy, 1, 1 / fps)
             continue
+        if more:
+            reason = f"{where}: frame {number} ({file}) is the first of {more + 1} pictures in one file"
+            losses.lose("pictures", reason, "make a file of each", more, more / fps)
         yield file, time, pixels
+
+
+def _more_pictures(image: Image.Image) -> int:
+    """How many pictures follow the first in its file, if they are of its size: others are made of it, for a preview."""
+    if image.format not in ("TIFF", "PNG", "WEBP") or (count := getattr(image, "n_frames", 1)) == 1:
+        return 0
+    size = image.size
+    image.seek(1)
+    return count - 1 if image.size == size else 0
 
 
 class _UnreadableError(Exception):

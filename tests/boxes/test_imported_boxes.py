@@ -258,3 +258,20 @@ def test_published_boxes_of_ped2_all_survive(shared):
     for clip in clips:
         counts[clip.split] += sum(len(boxes) for boxes in detector(clip, 0, [None] * clip.frames))
     assert counts == {"training": 31_089, "testing": 34_715}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.csv", "clip, frame, x1, y1, x2, y2\ntesting\\01,1,1,2,9,9\n"),
+        ("b.csv", "\ufeffclip,frame,x1,y1,x2,y2\r\ntesting/01,1,1,2,9,9\r\n"),
+        (
+            "b.json",
+            '\ufeff{"images": [{"id": 1, "file_name": "testing\\\\01\\\\1.jpg", "frame_id": 1}], '
+            '"annotations": [{"image_id": 1, "bbox": [1, 2, 8, 7]}]}',
+        ),
+    ],
+)
+def test_files_written_on_another_system_are_read(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode())
+    assert found(tmp_path, name, CLIPS[1]) == [[], [[1, 2, 9, 9]]]

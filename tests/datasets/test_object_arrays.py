@@ -172,12 +172,29 @@ def test_elements_that_share_data_share_it_here_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("element", "found"), [(3.0, "BINFLOAT"), (3, "int"), ("box", "str"), (None, "nonetype"), ([], "list")]
-)
+    ("element", "found"), [
+        (3.0, "float"), (3, "int"), ("box", "str"), (None, "nonetype"), ([3.0], "list of others"), ([[None]], "list"),
+        ([[1, 2], [3]], "inhomogeneous"), ([[0] * 9], "list of others"), ([[10**400]], "too large"),
+    ],
+)  # fmt: skip
 def test_an_element_that_is_no_array_is_named(tmp_path, element, found):
     file = _write(tmp_path / "boxes.npy", pickle.dumps(_boxed([np.zeros(2), element]), 4), (2,))
     with pytest.raises(VadError, match=rf"boxes\.npy.*{found}"):
         read_object_array(file)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_boxes_that_are_lists_are_read(tmp_path, protocol):
+    lists = [[[1, 2.5, 3, 4]], [], [(1, 2, 3, 4), (5, 6, 7, 8)]]
+    found = read_object_array(_write(tmp_path / "boxes.npy", pickle.dumps(_boxed(lists), protocol), (3,)))
+    assert [array.tolist() for array in found] == [[[1, 2.5, 3, 4]], [], [[1, 2, 3, 4], [5, 6, 7, 8]]]
+    assert found[1].shape == (0, 4)
+
+
+def test_a_list_that_is_referred_to_often_is_made_into_one_array(tmp_path):
+    boxes = [[0, 0, 1, 1]] * 1000
+    found = read_object_array(_write(tmp_path / "boxes.npy", pickle.dumps(_boxed([boxes] * 1000), 4), (1000,)))
+    assert len({id(array) for array in found}) == 1
 
 
 def test_a_cut_file_is_an_error_wherever_it_is_cut(tmp_path):

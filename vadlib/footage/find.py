@@ -302,7 +302,9 @@ def _kind(path: Path) -> str:
     if is_image_file(path):
         return "image"
     if not path.is_file():  # a link to nothing, a device
-        return "other" if path.suffix.lower() not in VIDEO_SUFFIXES else f"{path}: not found; put the footage back"
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            return "other"
+        return f"{path}: {'is a pipe or a device; remove it' if path.exists() else 'not found; put the footage back'}"
     try:
         open_video(path, "").close()
     except FootageError as error:

@@ -226,12 +226,12 @@ class _Findings:
 
     @property
     def step(self) -> float:
-        """Seconds from one frame to the next, on average."""
-        return self._times[-1] / max(1, len(self._times) - 1)
+        """Seconds from one frame to the next; the median, since a clock may have gaps where nothing was recorded."""
+        return float(np.median(np.diff(self._times))) if len(self._times) > 1 else 0.0
 
     @property
     def rate(self) -> float | None:
-        """Frames per second, on average; None of one frame."""
+        """Frames per second; None of one frame."""
         return 1 / self.step if self.step > 0 else None
 
     def add(self, frame: ScoredFrame, anomalous: bool) -> None:

@@ -22,9 +22,12 @@ def natural_key(name: str) -> tuple[Any, ...]:
 
 
 # Times. A number after the seconds is a fraction of them behind a point, or where it is three digits that are no count
-# of the second's images.
+# of the second's images. Behind it may be which half of the day it is, and what to add for the time zone.
 _CLOCK = r"(?P<H>[01]\d|2[0-3])(?P<sep>[-_.:h]?)(?P<M>[0-5]\d)(?:(?P=sep)|(?<=\d)m)(?P<S>[0-5]\d)s?"
 _MORE = r"(?:[.,](?P<fraction>\d{1,6})|(?P<ms>\d{3})|[-_ ](?P<ms_or_count>\d{3})|[-_ ]\d{1,2})?(?!\d)"
+_HALF = r"[ _\u00a0\u202f]?(?P<half>[AaPp])[Mm](?![^\W_])"
+_MORE += rf"(?:{_HALF})?(?P<zone>\+\d\d:?\d\d(?!\d)|-\d\d:\d\d(?!\d))?"
+_ANY_CLOCK = r"(?P<H>1\d|2[0-3]|0?\d)(?P<sep>[-_.:h])(?P<M>[0-5]?\d)(?:(?P=sep)|(?<=\d)m)(?P<S>[0-5]?\d)s?"
 _YEAR, _MONTH, _DAY = r"(?P<Y>(?:19|20)\d\d)", r"(?P<m>0[1-9]|1[0-2])", r"(?P<d>0[1-9]|[12]\d|3[01])"
 _TIMES = [
     re.compile(pattern)
@@ -33,7 +36,10 @@ _TIMES = [
         rf"(?<!\d){_DAY}(?P<ds>[-_.]){_MONTH}(?P=ds){_YEAR}\D{{0,4}}{_CLOCK}{_MORE}",
         rf"(?<!\d){_MONTH}{_DAY}[-_]{_CLOCK}{_MORE}",
         rf"(?<!\d)(?P<H>[01]\d|2[0-3])(?P<sep>[-_.:h])(?P<M>[0-5]\d)(?:(?P=sep)|(?<=\d)m)(?P<S>[0-5]\d)s?{_MORE}",
-        r"(?<!\d)(?P<epoch>1\d{9})(?:[.](?P<fraction>\d{1,6})|(?P<ms>\d{3}))?(?!\d)",
+        r"(?<!\d)(?P<epoch>1\d{9})(?:[.](?P<fraction>\d{1,9})|(?P<ms>\d{9}|\d{6}|\d{3}))?(?!\d)",
+        # Single digits, of people and of their systems: only where all is divided, and nothing else can be meant.
+        rf"(?<!\d){_YEAR}(?P<ds>[-_.])(?P<m>1[0-2]|0?[1-9])(?P=ds)(?P<d>[12]\d|3[01]|0?[1-9])\D{{1,4}}{_ANY_CLOCK}{_MORE}",
+        rf"(?<!\d){_ANY_CLOCK}{_HALF}",
     )
 ]
 
@@ -41,8 +47,8 @@ _TIMES = [
 def times_in_names(names: Sequence[str]) -> list[float] | None:
     """The time that each name holds, in seconds from the earliest; None unless all hold one, in the same way.
 
-    `12-28-11`, `2026-01-01_08-00-00`, `20260101080000123`, `0107_100715-01-m` and `1767254400` hold one. Images of the
-    same second, if their names do not say more, are spread evenly over it, in the order of their names.
+    `12-28-11`, `1.05.09 PM`, `2026-01-01_08-00-00`, `20260101080000123`, `0107_100715-01-m` and `1767254400` hold one.
+    Images of the same second, if their names do not say more, are spread evenly over it, in the order of their names.
     """
     for pattern in _TIMES:
         parts = [match.groupdict() for name in names if (match := pattern.search(name))]
@@ -70,13 +76,18 @@ def _seconds(parts: dict[str, Any]) -> int:
         return int(parts["epoch"])
     year, month, day = (int(parts.get(key) or default) for key, default in (("Y", 2000), ("m", 1), ("d", 1)))
     hour, minute, second = (int(parts[key]) for key in "HMS")
-    return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+    if half := parts.get("half"):
+        hour = hour % 12 + 12 * (half in "Pp")
+    zone = parts.get("zone") or "+0000"
+    ahead = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+    local = int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+    return local - ahead if zone[0] == "+" else local + ahead
 
 
 def _fraction(parts: dict[str, Any], counts: bool) -> float:
     if parts.get("fraction"):
         return float(f"0.{parts['fraction']}")
-    return int(parts.get("ms") or (not counts and parts.get("ms_or_count")) or 0) / 1000
+    return float(f"0.{parts.get('ms') or (not counts and parts.get('ms_or_count')) or 0}")
 
 
 def _spread(whole: Sequence[int], names: Sequence[str]) -> list[float]:

@@ -23,6 +23,7 @@ from vadlib.io.files import surroundings
 
 MAX_BYTES = 1 << 29  # of a file; VEC's boxes of the 274,515 training frames of ShanghaiTech take some 80 MB
 _MAX_DIMENSIONS = 8
+_MOST_NUMBERS = 8  # of a box that is a list
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -37,8 +38,9 @@ def read_array(path: Path) -> np.ndarray:
 def read_object_array(path: Path) -> list[np.ndarray]:
     """Read a .npy file that holds an array for each frame, or clip, without running anything it may carry.
 
-    That is a 1-D object array of arrays. Where all of them have one shape, numpy may have made one array of them when
-    the file was saved, of numbers or of objects that are numbers: its first axis goes over the frames.
+    That is a 1-D object array of arrays, or of lists of boxes that are lists of numbers. Where all of them have one
+    shape, numpy may have made one array of them when the file was saved, of numbers or of objects that are numbers: its
+    first axis goes over the frames.
 
     Returns the arrays in order, read-only, as they were stored (any shape; bool, integer or float). Raises
     VadError naming the file, and the forbidden function where the pickle asks for one.
@@ -52,7 +54,7 @@ def read_object_array(path: Path) -> list[np.ndarray]:
                 f"{path}: expected an array for each frame, found dtype {dtype} of shape {shape}; save a list of arrays"
             )
         try:
-            array = _run(file.read(), path, numbers=len(shape) > 1)
+            array = _run(file.read(), path)
         except VadError:
             raise
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, EOFError) as error:
@@ -70,7 +72,12 @@ def read_object_array(path: Path) -> list[np.ndarray]:
         except OverflowError:
             raise VadError(f"{path}: holds a number that no float can") from None
         return list(numbers.reshape(shape))  # objects are listed in C's order, whatever order they lie in
-    return [_element(item, f"{path}: element {i}") for i, item in enumerate(array.data)]
+    made: dict[int, np.ndarray] = {}  # once, however often a list is referred to
+    for i, item in enumerate(array.data):
+        if id(item) not in made:
+            make = _of_lists if isinstance(item, list) else _element
+            made[id(item)] = make(item, f"{path}: element {i}")
+    return [made[id(item)] for item in array.data]
 
 
 def is_object_array(path: Path) -> bool:
@@ -154,7 +161,7 @@ class _Array:
 
 
 _PUSH = {
-    "BININT", "BININT1", "BININT2", "LONG1", "NONE", "NEWTRUE", "NEWFALSE",
+    "BININT", "BINFLOAT", "BININT1", "BININT2", "LONG1", "NONE", "NEWTRUE", "NEWFALSE",
     "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
     "SHORT_BINBYTES", "BINBYTES", "BINBYTES8",
 }  # fmt: skip
@@ -163,11 +170,8 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
 
 
-def _run(pickled: bytes, path: Path, numbers: bool) -> Any:
-    """Carry out a pickle's opcodes and return what it leaves. Memory stays in proportion to its size.
-
-    Objects that are floats by themselves, and not in arrays, are taken where `numbers` says so.
-    """
+def _run(pickled: bytes, path: Path) -> Any:
+    """Carry out a pickle's opcodes and return what it leaves. Memory stays in proportion to its size."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     encoded = 0
@@ -186,7 +190,7 @@ def _run(pickled: bytes, path: Path, numbers: bool) -> Any:
 
     for opcode, given, _ in pickletools.genops(pickled):
         name, argument = opcode.name, cast(Any, given)
-        if name in _PUSH or (numbers and name == "BINFLOAT"):
+        if name in _PUSH:
             stack.append(_CONSTANTS.get(name, argument))
         elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
             memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
@@ -261,6 +265,17 @@ def _set_state(target: Any, state: Any) -> None:
     if not (sizes and all(n >= 0 for n in shape) and isinstance(dtype, _Dtype) and isinstance(data, list | bytes)):
         raise ValueError("an array with an impossible state")
     target.shape, target.dtype, target.fortran, target.data = shape, dtype, bool(fortran), data
+
+
+def _of_lists(item: list[Any], name: str) -> np.ndarray:
+    """Boxes that are lists. Long ones are refused: a list that is referred to often says more than the file holds."""
+    few = all(isinstance(row, list | tuple) and len(row) <= _MOST_NUMBERS for row in item)
+    if not few or any(type(number) not in (int, float) for row in item for number in row):
+        raise VadError(f"{name}: expected an array of numbers, found a list of others than boxes of numbers")
+    try:
+        return np.array(item, np.float64).reshape(len(item), -1 if item else 4)
+    except (ValueError, OverflowError) as error:  # boxes of several lengths; a number that no float can be
+        raise VadError(f"{name}: {_line(error)}") from None
 
 
 def _element(item: Any, name: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tables on disk: Parquet, written clip by clip and read clip by clip."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -62,11 +63,22 @@ def read_table(path: Path, made_by: str, **equal: str | float) -> pd.DataFrame:
     can hold them are read. Raises VadError where the file is absent or damaged."""
     try:
         filters = [(column, "==", value) for column, value in equal.items()] or None
+        if equal:
+            state = path.stat()
+            _check_columns(path, (state.st_mtime_ns, state.st_size), tuple(equal))
         return pd.read_parquet(path, filters=filters)
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise unreadable(path, error, made_by, "not a whole table") from None
+
+
+@lru_cache(maxsize=16)
+def _check_columns(path: Path, state: tuple[int, int], columns: tuple[str, ...]) -> None:
+    """Read some columns, once. Where a footer is damaged Arrow raises an error of it here; a filter waits for ever."""
+    with pq.ParquetFile(path) as file:
+        for part in range(file.num_row_groups):
+            file.read_row_group(part, columns=list(columns))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -28,14 +28,20 @@ _OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,mxf,"
     "h264,hevc,m4v,mjpeg,gif,dhav,ogg",
     "protocol_whitelist": "file",
+    # A clock that goes back was set, or is another recording's: not every one that does has run over.
+    "correct_ts_overflow": "0",
 }
 _NO_CLOCK = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg"}  # bare streams of frames: their times are FFmpeg's guess
 _PICTURES = ("heic", "heix", "hevc", "heim", "heis", "mif1", "avif")  # what looks like an MP4 and is one picture
 # Bytes between two packets that are no sign of damage: containers that are read in sequence skip what they cannot read.
 _USUAL_GAP = {"matroska,webm": 200, "mxf": 2048, "asf": 4800}
+_TAG = 20  # bytes of an FLV tag beside its packet: what is closer follows at once
 _LENGTH_IS_END = {"matroska,webm", "flv", "asf"}  # a length that counts from the clock's zero, not from the first frame
 _MOST_ERRORS = 100  # in a row, without a packet between: nothing more is to be had
 _STEP_BACK = 1.0  # seconds; a clock that goes back further was set, a smaller step back is disorder
+_STEP_ON = 30 * 86400.0  # seconds; a clock that goes on further was set too, as from 1970 once a camera is connected
+_DISORDER = 8  # frames in a row that are out of order at most: then their clock stands, or was set back
+_LEAST = 16  # bytes of a frame: what lies between two packets holds no more frames than that
 
 REPLACE = "replace the file, or re-encode what is left of it"
 
@@ -104,11 +110,19 @@ def video_stream(container: InputContainer) -> VideoStream:
     """The stream of frames; a cover picture is none. Raises LookupError, saying what there is instead."""
     if container.metadata.get("major_brand", "")[:4] in _PICTURES:
         raise LookupError(", but a HEIF picture")
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    for stream in films:
-        if stream.codec_context is not None and stream.width > 0:
-            return stream
-    raise LookupError(" that can be decoded" if films else "")
+    if films := _films(container):
+        return films[0]
+    covers = all(stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+    raise LookupError("" if covers else " that can be decoded")
+
+
+def _films(container: InputContainer) -> list[VideoStream]:
+    """The streams of frames that can be decoded, not of a cover picture."""
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None and stream.width > 0
+    ]
 
 
 def is_video(path: Path) -> bool:
@@ -179,6 +193,7 @@ class _Clock:
         self.made = 0  # times that were not stored, or could not be believed
         self.late = False  # whether the last one was of a frame that comes after others of later times
         self._last: float | None = None
+        self._disorder = 0  # how many frames in a row came with times before the last one's
         self._highest = 0.0  # of those stored, on the clock of those made
         self._offset: float | None = None
 
@@ -196,16 +211,17 @@ class _Clock:
         offset = self._offset or 0.0
         time = due if stored is None else stored + offset
         believed, self.late = stored is not None, False
-        if self._last is not None and time < self._last + 2e-6:  # tables have six digits
+        if self._last is not None and (time < self._last + 2e-6 or time > self._last + _STEP_ON):  # tables: six digits
             believed = False
-            if self._highest - time > _STEP_BACK:
+            self._disorder += 1
+            if self._highest - time > _STEP_BACK or time > self._last or self._disorder > _DISORDER:
                 self._offset = offset + (due - time)
                 time = self._highest = due
             else:  # a little, so that the stored times that follow still hold
                 self.late, self._highest = time <= self._highest, max(time, self._highest)
                 time = self._last + (self.step / 4 if self.late else 1e-5)
         elif believed:
-            self._highest = time
+            self._highest, self._disorder = time, 0
         self.made += not believed
         self._last = time
         return time
@@ -226,6 +242,7 @@ class _Reading:
         self._failed = self._missed = 0  # packets and frames that were damaged; frames that the times say are missing
         self._last_failure = -1  # how many packets had been fed
         self._doubt = 0  # frames for which a gap in the times is taken for a loss
+        self._unread = 0  # bytes between packets, since then
         self._first = ""  # damage: where, and what
         self._broken = False  # whether the reading of the container broke off, and went on or not
         self._time = 0.0
@@ -249,7 +266,7 @@ class _Reading:
                 self._time = self._clock.time(self._stored(frame))
                 steps = round((self._time - before) / self._clock.step) if self._good else 1
                 self._missed -= self._clock.late and self._missed > 0
-                if self._doubt and steps > 1:
+                if self._doubt and 1 < steps <= 1 + self._unread // _LEAST:  # else the clock was set
                     place = f"{self._where}: frame {self._good - 1} ({self._path}) at {before:.2f} s"
                     self._first = self._first or f"{place} is followed by data that cannot be read"
                     self._missed += steps - 1
@@ -280,12 +297,23 @@ class _Reading:
             )  # fmt: skip
         elif lost:
             self._lose(lost)
+        if another := _another_behind(self._path, self._kind):
+            self._losses.lose(
+                "another",
+                f"{self._where} ({self._path}): another recording begins at byte {another:,}, and is not read whole",
+                "make a file of its own of it", 0,
+            )  # fmt: skip
+        if others := [f"{stream.width}x{stream.height}" for stream in _films(self._container)[1:]]:
+            self._losses.notes.append(
+                f"{self._where} ({self._path}): holds {len(others) + 1} videos; the first is read, and no other "
+                f"({', '.join(others)})"
+            )
         if self._clock.made:
             which = "all" if self._clock.made == self._good else f"{self._clock.made} of {self._good}"
             rate = f"{1 / self._clock.step:g} frames/s{'' if self._rate else ', though the file names none'}"
             self._losses.notes.append(
                 f"{self._where} ({self._path}): the times of {which} frames were made from the frame rate ({rate}), "
-                "since the file stores none that rise"
+                "since the file stores none that can be believed"
             )
 
     def _stored(self, item: "av.Packet[Any] | VideoFrame") -> float | None:
@@ -318,14 +346,18 @@ class _Reading:
         """The stream's packets, as many as can be had, and one that has the decoder give what it holds back."""
         ended = 0  # of the packet before: where its bytes end
         errors = 0
+        unread = ""  # why something could not be
+        patience = 0  # packets that come behind it though nothing was lost: the last one, once room set aside is met
         packets = self._container.demux()
         while True:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                self._break(f"cannot be read ({error.strerror})")
-                errors += 1
+                if not unread:
+                    unread, patience = f"cannot be read ({error.strerror})", int(_ends_in_zeros(self._path))
+                self._doubt, errors = 64, errors + 1
                 if errors == _MOST_ERRORS:
+                    self._break(unread)
                     self._broke_off = True
                     yield self._flush()
                     return
@@ -336,15 +368,25 @@ class _Reading:
                 return
             if packet is None:
                 if (again := self._tag_behind(ended)) is None:
+                    if unread and not _ends_in_zeros(self._path):  # else it was no more than that room
+                        self._break(unread)
                     return
+                if again - ended > _TAG:
+                    unread = unread or "cannot be read"
                 ended = again  # where nothing comes of it, the search goes on behind it
-                self._break("cannot be read")
                 self._container.seek(again, unsupported_byte_offset=True)
                 packets = self._container.demux()
                 continue
             errors = 0
+            if unread and packet.size:
+                patience -= 1
+                if patience < 0:
+                    self._break(unread)
+                    unread = ""
             if packet.size and packet.pos is not None:
-                if ended and packet.pos - ended > _USUAL_GAP.get(self._kind, math.inf):
+                gap = max(0, packet.pos - ended)
+                self._unread = gap + (self._unread if self._doubt else 0)
+                if ended and gap > _USUAL_GAP.get(self._kind, math.inf):
                     self._doubt = 64
                 ended = max(ended, packet.pos + packet.size)
             if packet.stream is self._stream:
@@ -372,6 +414,37 @@ class _Reading:
 
 
 # Where a file should end
+
+
+def _another_behind(path: Path, kind: str) -> int | None:
+    """Where a second recording begins in a file whose container is for one, as `cat` makes it."""
+    parts, first = {"mov,mp4,m4a,3gp,3g2,mj2": (_boxes, b"ftyp"), "asf": (_asf_objects, _ASF_HEADER)}.get(
+        kind, (None, b"")
+    )
+    if parts is None:
+        return None
+    begins, at = [], 0
+    with path.open("rb") as file:
+        for part, end in parts(file, path.stat().st_size):
+            begins += [at] * (part == first)
+            at = end
+    return begins[1] if len(begins) > 1 else None
+
+
+def _zeros_behind(file: BinaryIO, size: int) -> int:
+    """How many zeros a file ends in: room that a recorder had set aside."""
+    begin = size
+    while begin > 0:
+        end, begin = begin, max(0, begin - (1 << 16))
+        file.seek(begin)
+        if content := file.read(end - begin).rstrip(b"\0"):
+            return size - begin - len(content)
+    return size
+
+
+def _ends_in_zeros(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _zeros_behind(file, path.stat().st_size) >= 4096
 
 
 def _ends_early(path: Path, kind: str) -> bool | None:
@@ -404,7 +477,8 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _mov_ends_early(file: BinaryIO, size: int) -> bool:
-    return any(end > size for _, end in _boxes(file, size))
+    # Of others none has to be whole; and recorders put text behind the last, whose letters look like a long box.
+    return any(end > size for kind, end in _boxes(file, size) if kind in (b"moov", b"moof", b"mdat", b"styp", b"sidx"))
 
 
 def _without_index(path: Path) -> bool:
@@ -425,10 +499,17 @@ def _avi_ends_early(file: BinaryIO, size: int) -> bool | None:
     return at > size + 16  # writers differ in whether padding counts
 
 
+_MATROSKA_PARTS = {
+    0x1A45DFA3, 0x18538067, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1254C367, 0x1941A469,
+    0x1043A770, 0xEC, 0xBF,
+}  # fmt: skip
+
+
 def _matroska_ends_early(file: BinaryIO, size: int) -> bool | None:
     def number(keep_mark: bool) -> int | None:
         """A number of variable length; None for the one that means unknown."""
-        first = file.read(1)[0]
+        if not (first := file.read(1)[0]):
+            return 0
         length = 9 - first.bit_length()
         value = first if keep_mark else first - (1 << (8 - length))
         for byte in file.read(length - 1):
@@ -438,7 +519,9 @@ def _matroska_ends_early(file: BinaryIO, size: int) -> bool | None:
     for _ in range(1_000_000):
         if file.tell() >= size:
             return False
-        kind, length = number(True), number(False)
+        if (kind := number(True)) not in _MATROSKA_PARTS:  # damage, or what a recorder put behind the last
+            return None
+        length = number(False)
         if length is None and kind == 0x18538067:  # a segment written as it was recorded: look at its parts
             continue
         if length is None:
@@ -449,15 +532,27 @@ def _matroska_ends_early(file: BinaryIO, size: int) -> bool | None:
     return None
 
 
-def _asf_ends_early(file: BinaryIO, size: int) -> bool | None:
+_ASF_HEADER, _ASF_DATA = b"\x30\x26\xb2\x75", b"\x36\x26\xb2\x75"
+
+
+def _asf_objects(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """The first bytes of type, and the end, of each outermost object of an ASF file."""
     at = 0
     while at + 24 <= size:
-        file.seek(at + 16)
-        (length,) = struct.unpack("<Q", file.read(8))
+        file.seek(at)
+        kind, length = struct.unpack("<4s12xQ", file.read(24))
         if length < 24:  # unknown: it was sent as it was made
-            return None
+            return
         at += length
-    return at > size
+        yield kind, at
+
+
+def _asf_ends_early(file: BinaryIO, size: int) -> bool | None:
+    ends = dict(_asf_objects(file, size))
+    if not ends:
+        return True
+    # An index behind the frames need not be whole; and recorders put text there, which looks like a long object.
+    return ends[_ASF_DATA] > size if _ASF_DATA in ends else None
 
 
 def _mxf_ends_early(file: BinaryIO, size: int) -> bool | None:
@@ -471,16 +566,26 @@ def _mxf_ends_early(file: BinaryIO, size: int) -> bool | None:
     return footer >= size if footer else None
 
 
-def _gif_ends_early(file: BinaryIO, size: int) -> bool:
-    file.seek(max(0, size - 4096))
-    return not file.read().rstrip(b"\0").endswith(b"\x3b")
+def _gif_ends_early(file: BinaryIO, size: int) -> bool | None:
+    def skip_colours(flags: int) -> None:
+        file.seek(3 << (flags & 7) + 1 if flags & 0x80 else 0, 1)
+
+    skip_colours(file.read(13)[10])
+    while (kind := file.read(1)) in (b"\x21", b"\x2c"):
+        if kind == b"\x2c":
+            skip_colours(file.read(9)[8])
+        file.seek(1, 1)
+        while length := file.read(1)[0]:
+            file.seek(length, 1)
+    return {b"": True, b"\0": True, b"\x3b": False}.get(kind)  # zeros: room that was set aside
 
 
 def _ts_ends_early(file: BinaryIO, size: int) -> bool | None:
     start = file.read(1024)
     for length, sync in ((188, 0), (192, 4), (204, 0)):
         if all(start[sync + n * length : sync + n * length + 1] == b"\x47" for n in range(4)):
-            return True if size % length else None
+            file.seek(size - size % length + sync)
+            return True if file.read(1) == b"\x47" else None  # else it is no packet: room set aside, or text
     return None
 
 
@@ -504,8 +609,10 @@ def _ogg_ends_early(file: BinaryIO, size: int) -> bool | None:
 
 
 def _mjpeg_ends_early(file: BinaryIO, size: int) -> bool:
-    file.seek(max(0, size - 4096))
-    return not file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+    end = size - _zeros_behind(file, size)
+    file.seek(max(0, end - 4096))
+    tail = file.read(min(end, 4096))  # behind the last picture may be what divided it from the next where it was sent
+    return tail.rfind(b"\xff\xd9") <= tail.rfind(b"\xff\xd8")
 
 
 _ENDS = {

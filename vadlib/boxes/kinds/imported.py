@@ -146,8 +146,8 @@ def _read_csv(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
 
 def _read_coco(path: Path, clips: Sequence[Clip]) -> dict[str, Rows]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        images = {image["id"]: (str(image["file_name"]), image.get("frame_id")) for image in content["images"]}
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        images = {image["id"]: (_posix(image["file_name"]), image.get("frame_id")) for image in content["images"]}
         if any(frame is not None and type(frame) is not int for _, frame in images.values()):
             raise ValueError("a frame_id is a whole number")
         marks = [
@@ -206,9 +206,14 @@ def _coco_frames(path: Path, images: dict, clips: Sequence[Clip]) -> dict:
     return frames
 
 
+def _posix(name: object) -> str:
+    """A path as it is written on any system: no clip has a backslash in its name."""
+    return str(name).replace("\\", "/")
+
+
 def _key(path: Path, name: str, clips: Sequence[Clip]) -> str:
     """The key of the one clip called `name`, with any folders before it. Raises VadError for none or two."""
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(_posix(name)).parts
     ends = {"/".join(parts[start:]) for start in range(len(parts))}
     full = [clip.key for clip in clips if clip.key in ends]
     keys = full or [clip.key for clip in clips if clip.name in ends]
