@@ -451,6 +451,7 @@ def watch(
     from vadlib.settings import ComputeSettings
     from vadlib.watch.camera import Rolls
     from vadlib.watch.events import Rules
+    from vadlib.watch.model import Model
     from vadlib.watch.server import served
     from vadlib.watch.service import Told, Watch
     from vadlib.watch.sources import Source, parse_source
@@ -468,15 +469,18 @@ def watch(
             scenes[camera] = scene
     watching = Watch(
         cameras,
-        make_scorer(package, ComputeSettings(score_batch=16), detector_weights),
-        package.threshold if threshold is None else replace(package.threshold, value=threshold),
+        Model(
+            package.folder.resolve().name,
+            model_mark(package),
+            make_scorer(package, ComputeSettings(score_batch=16), detector_weights),
+            package.threshold if threshold is None else replace(package.threshold, value=threshold),
+        ),
         output,
         round(quota * 1e9),
         Rules(shortest=shortest, cool_off=cool_off),
         Rolls(before, after),
         Told(webhook or (), mqtt or (), command or ()),
         scenes,
-        model_mark(package),
         out=lambda line: print(line, flush=True),
     )
     stopped: list[int] = []

@@ -264,7 +264,7 @@ def _add_watched(seen: Seen, folder: Path, mark: str) -> None:
     labels = labels_of(folder)
     for row in labels:
         {"real": seen.real, "normal": seen.normal}[row["label"]].append(float(row["score"]))
-    runs = [(_wall(row["at"]), row["model"]) for row in json_lines(folder / "runs.jsonl")]
+    runs = [(wall_of(row["at"]), row["model"]) for row in json_lines(folder / "runs.jsonl")]
     others = 0
     for table in sorted((folder / "tables").glob("*/*.csv")):
         rows = pd.read_csv(table, usecols=["wall", "score"], on_bad_lines="skip")
@@ -277,7 +277,7 @@ def _add_watched(seen: Seen, folder: Path, mark: str) -> None:
         others += int((~own).sum())
         real = [row for row in labels if row["label"] == "real" and row["camera"] == table.parent.name]
         for row in real:
-            begin, end = _wall(row["begin"]) - MARGIN, _wall(row["end"]) + MARGIN
+            begin, end = wall_of(row["begin"]) - MARGIN, wall_of(row["end"]) + MARGIN
             scores = np.where((walls >= begin) & (walls <= end), math.nan, scores)
         seconds, count = by_seconds(zip(walls[own].tolist(), scores[own].tolist(), strict=True))
         seen.pieces.append(seconds)
@@ -286,7 +286,8 @@ def _add_watched(seen: Seen, folder: Path, mark: str) -> None:
         tell(f"note: {folder}: {others:,} frames were scored by another model, and are passed over")
 
 
-def _wall(text: str) -> float:
+def wall_of(text: str) -> float:
+    """Seconds since 1970 of a time as tables and events have it."""
     return datetime.fromisoformat(text).timestamp()
 
 

@@ -14,12 +14,11 @@ import numpy as np
 
 from vadlib.errors import VadError
 from vadlib.footage.scene import Scene
-from vadlib.footage.stream import FootageScorer
 from vadlib.io.ownership import check_apart
 from vadlib.io.progress import tell
-from vadlib.scoring.thresholds import Threshold
 from vadlib.watch.camera import Camera, Rolls
 from vadlib.watch.events import Rules, clock
+from vadlib.watch.model import Model
 from vadlib.watch.queue import Queue
 from vadlib.watch.receivers import Command, Delivery, Mqtt, Receiver, Webhook
 from vadlib.watch.shared import shared
@@ -27,7 +26,7 @@ from vadlib.watch.sources import Source
 from vadlib.watch.store import Store
 
 NOTES = 100  # lines at most that the page shows
-QUOTA_SECONDS = 300.0  # between two looks at the disk, beside the one after each event
+LOOK_SECONDS = 300.0  # between two looks at the disk and at what days say; at the disk also after each event
 LAST_TRIES = 5.0  # seconds at the end for messages that wait
 
 
@@ -49,15 +48,13 @@ class Watch:
     """A running watch; `run` is to be called once."""
 
     sources: Sequence[Source]
-    scorer: FootageScorer
-    threshold: Threshold
+    model: Model
     folder: Path
     quota: int  # bytes
     rules: Rules = field(default_factory=Rules)
     rolls: Rolls = field(default_factory=Rolls)
     told: Told = field(default_factory=Told)
     scenes: Mapping[str, Scene] = field(default_factory=dict)  # what counts, of cameras of which the scorer's does not
-    mark: str = ""  # of the model: the same for those that give the same scores
     out: Callable[[str], None] = print  # is given each event, a line of JSON
 
     def __post_init__(self) -> None:
@@ -69,16 +66,17 @@ class Watch:
         self.stopping = threading.Event()
         self.notes: deque[str] = deque(maxlen=NOTES)
         self.store = Store(self.folder, self.quota, self.tell)
-        self.store.begin_run(self.mark)
-        scorer = shared(self.scorer) if len(self.sources) > 1 else self.scorer
+        self.store.begin_run(self.model.mark)
+        scorer = shared(self.model.scorer) if len(self.sources) > 1 else self.model.scorer
         receivers = self.told.receivers([source.name for source in self.sources])
         self.queue = Queue(self.folder / "queue.sqlite", [receiver.name for receiver in receivers])
         for event in self.store.unended():
             self.publish(event)
         self.cameras = [
             Camera(
-                source, replace(scorer, scene=self.scenes.get(source.name, scorer.scene)), self.threshold, self.rules,
-                self.rolls, self.store, self.publish, self.tell, self.stopping,
+                source,
+                replace(self.model, scorer=replace(scorer, scene=self.scenes.get(source.name, scorer.scene))),
+                self.rules, self.rolls, self.store, self.publish, self.tell, self.stopping,
             )
             for source in self.sources
         ]  # fmt: skip
@@ -103,8 +101,9 @@ class Watch:
         for camera in self.cameras:
             camera.start()
         looked = time.monotonic()
+        self._look()
         while not self.stopping.wait(0.2) and not all(camera.health.ended for camera in self.cameras):
-            if time.monotonic() - looked > QUOTA_SECONDS:
+            if time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 self.store.keep_quota()
         self.stopping.set()
@@ -130,6 +129,10 @@ class Watch:
             "reconnects": sum(health.reconnects for health in healths),
         }
         return {**counts, "messages waiting": waiting}
+
+    def _look(self) -> None:
+        for camera in self.cameras:
+            camera.drift.look()
 
     def status(self) -> dict[str, Any]:
         """How all does, as JSON."""
@@ -173,6 +176,10 @@ def camera_status(camera: Camera) -> dict[str, Any]:
         "events": health.events,
         "reconnects": health.reconnects,
         "cuts": health.cuts,
+        "drift": [
+            {"model": model.name, "state": found.state, "days": found.days, "why": found.why}
+            for model, found in camera.drift.verdicts.items()
+        ],
     }
 
 

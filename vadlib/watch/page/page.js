@@ -28,11 +28,15 @@ function showHealth(card, camera) {
   const state = card.querySelector(".state");
   state.textContent = camera.event ? `${camera.state}, an event is going on` : camera.error || camera.state;
   state.className = `state ${camera.event ? "" : camera.state}`;
+  const drift = card.querySelector(".drift"), due = camera.drift.filter((d) => d.why);
+  drift.hidden = due.length === 0;
+  drift.textContent = due.map((d) => `Time to ${d.state} ${d.model}: ${d.why}.`).join(" ");
   const rows = {
     Score: camera.score === null ? "no boxes" : camera.score.toFixed(1), "Threshold": camera.threshold.toFixed(1),
     "Frames/s": camera.frames_per_s.toFixed(1), "Scored/s": camera.looked_at_per_s.toFixed(1),
     "Every n-th": camera.n, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
     "Left out": camera.left_out, "Reconnects": camera.reconnects, "Events": camera.events,
+    "Drift": camera.drift.map((d) => d.state === "unknown" ? `${d.days} of 3 days` : d.state).join(", "),
   };
   card.querySelector("dl").replaceChildren(...Object.entries(rows).map(([name, value]) => {
     const row = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
