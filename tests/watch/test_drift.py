@@ -121,7 +121,7 @@ def test_a_camera_that_saw_nobody_has_not_drifted():
     (day,) = of_days(0.01)
     assert counts(day)
     assert not counts(replace(day, frames=300))
-    assert not counts(replace(day, seconds=5 * 3600))
+    assert not counts(replace(day, seconds=2 * 3600))
 
 
 # On disk

@@ -25,7 +25,7 @@ from vadlib.watch.store import Store, Tables
 COLUMNS = ("minute", "model", "threshold", "seconds", "frames", "above", "alarms", "median")
 KEPT = 14  # days of minutes on disk: of a camera some 80 kB a day
 FEWEST, MOST = 3, 7  # days that a verdict is of
-LEAST_HOURS = 6  # watched, and
+LEAST_HOURS = 3  # watched: a summer night has no more; and
 LEAST_FRAMES = 1000  # with objects: a day of less says nothing
 SURE = 0.99  # that a verdict is not by chance
 MORE_OFTEN = 2.0  # times as often as promised: a threshold keeps its promise SURE of the time, and not always

@@ -1,9 +1,10 @@
 """A model that scores a camera."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vadlib.footage.stream import FootageScorer
 from vadlib.scoring.thresholds import Threshold
+from vadlib.watch.rule import Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,6 +15,7 @@ class Model:
     mark: str  # the same for those that give the same scores
     scorer: FootageScorer
     threshold: Threshold  # that events go by
+    rule: Rule = field(default_factory=Rule)  # when it scores
 
     @property
     def own(self) -> Threshold:

@@ -48,13 +48,14 @@ class Watch:
     """A running watch; `run` is to be called once."""
 
     sources: Sequence[Source]
-    model: Model
+    models: Sequence[Model]  # one without a rule; rules do not overlap
     folder: Path
     quota: int  # bytes
     rules: Rules = field(default_factory=Rules)
     rolls: Rolls = field(default_factory=Rolls)
     told: Told = field(default_factory=Told)
-    scenes: Mapping[str, Scene] = field(default_factory=dict)  # what counts, of cameras of which the scorer's does not
+    scenes: Mapping[tuple[str, str], Scene] = field(default_factory=dict)
+    """What counts, of cameras and models (both names) of which the scorer's does not."""
     out: Callable[[str], None] = print  # is given each event, a line of JSON
 
     def __post_init__(self) -> None:
@@ -66,22 +67,26 @@ class Watch:
         self.stopping = threading.Event()
         self.notes: deque[str] = deque(maxlen=NOTES)
         self.store = Store(self.folder, self.quota, self.tell)
-        self.store.begin_run(self.model.mark)
-        scorer = shared(self.model.scorer) if len(self.sources) > 1 else self.model.scorer
+        several = len(self.sources) > 1
+        models = [replace(model, scorer=shared(model.scorer)) if several else model for model in self.models]
         receivers = self.told.receivers([source.name for source in self.sources])
         self.queue = Queue(self.folder / "queue.sqlite", [receiver.name for receiver in receivers])
         for event in self.store.unended():
             self.publish(event)
         self.cameras = [
             Camera(
-                source,
-                replace(self.model, scorer=replace(scorer, scene=self.scenes.get(source.name, scorer.scene))),
-                self.rules, self.rolls, self.store, self.publish, self.tell, self.stopping,
+                source, [self._of(source, model) for model in models], self.rules, self.rolls, self.store, self.publish,
+                self.tell, self.stopping,
             )
             for source in self.sources
         ]  # fmt: skip
         self._delivered = threading.Event()  # set once no more is to be delivered
         self.deliveries = [Delivery(receiver, self.queue, self.tell, self._delivered) for receiver in receivers]
+
+    def _of(self, source: Source, model: Model) -> Model:
+        """A model with what counts of a camera."""
+        scene = self.scenes.get((source.name, model.name))
+        return model if scene is None else replace(model, scorer=replace(model.scorer, scene=scene))
 
     def tell(self, line: str) -> None:
         """Say something to whoever runs this: on standard error, and on the page."""
@@ -161,6 +166,7 @@ def camera_status(camera: Camera) -> dict[str, Any]:
         "source": camera.source.shown,
         "state": "failed" if health.error else "ended" if health.ended else "live" if health.connected else "away",
         "error": health.error,
+        "model": camera.model.name,
         "score": round(last.score, 3) if last is not None and np.isfinite(last.score) else None,
         "threshold": round(camera.threshold.value, 3),
         "event": event.id if event else None,

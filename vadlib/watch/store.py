@@ -5,7 +5,7 @@
     tables/<camera>/2026-01-31T08.csv   an hour's scored frames
     drift/<camera>/2026-01-31.csv       a day's minutes, by which `vadlib.watch.drift` judges
     labels.jsonl                        what people said of events
-    runs.jsonl                          from when on which model scored
+    runs.jsonl                          from when on which model scored which camera
     queue.sqlite                        messages whose receivers are away
 
 Where the quota is passed, the oldest events and hours leave first, and nothing that this tool did not make.
@@ -93,15 +93,16 @@ class Store:
             if event is None:
                 return False
             row = {"event": identity, "label": label, "at": clock(time.time())}
-            row |= {key: event[key] for key in ("camera", "begin", "end", "score", "box")}
+            row |= {key: event.get(key, "") for key in ("camera", "model", "begin", "end", "score", "box")}
             self._append(self.folder / "labels.jsonl", row)
             self.labels[identity] = label
             return True
 
-    def begin_run(self, model: str) -> None:
-        """Keep from when on a model scores: scores of two models are not to be taken for one's."""
+    def begin_run(self, camera: str, wall: float, name: str, mark: str) -> None:
+        """Keep from when on a model scores a camera: scores of two models are not to be taken for one's."""
         with self._lock:
-            self._append(self.folder / "runs.jsonl", {"at": clock(time.time()), "model": model})
+            row = {"at": clock(wall), "camera": camera, "model": mark, "name": name}
+            self._append(self.folder / "runs.jsonl", row)
 
     def _folder_of(self, identity: str, wall: float) -> Path:
         return self.folder / "events" / clock(wall)[:10] / identity
