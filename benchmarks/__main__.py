@@ -15,7 +15,7 @@ from vadlib.engine.engine import multiplies_bf16
 
 ROWS = (
     "train_bf16", "train_fp32", "score_bf16", "score_fp32", "score_sweep5_bf16",
-    "build", "flow", "detect", "end_to_end",
+    "build", "flow", "detect", "end_to_end", "evidence",
 )  # fmt: skip
 
 

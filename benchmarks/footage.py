@@ -170,9 +170,28 @@ def end_to_end_work(places: Places, settings: DatasetSettings) -> tuple[Work, Wo
     return one_pass, literally
 
 
+def evidence_work(places: Places, settings: DatasetSettings) -> tuple[Work, Work]:
+    """A clip's first frames to frame scores in one pass, all models loaded: by `best`, and by `paper`, with the same
+    networks of the paper's sizes and the same perturbation."""
+    clip = places.load_manifest().clips[0]
+    frames = list(read_frames(clip))[:SCORED]
+    engine = make_engine(ComputeSettings())
+    detector = make_detector(settings.detector, places.weights, places.data, (clip,))
+    estimator = make_estimator(settings.flow, places.flow_weights, places.data)
+    frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
+    best = untrained_scorer(settings, frozen, engine)
+    paper = replace(best, settings=settings.model_copy(update={"best": settings.paper}), evidence={})
+
+    def one_pass(scorer: Scorer) -> Work:
+        loaded = FootageScorer(scorer, detector, estimator, ComputeSettings().score_batch)
+        return lambda: sum(1 for _ in score_frames(loaded, clip, ((0.0, frame) for frame in frames)))
+
+    return one_pass(best), one_pass(paper)
+
+
 def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
     """The rows of build, flow, detect and the whole way among those wanted."""
-    if not wanted & {"build", "flow", "detect", "end_to_end"}:
+    if not wanted & {"build", "flow", "detect", "end_to_end", "evidence"}:
         return
     with rendered_project() as (places, settings):
         clips = places.load_manifest().clips
@@ -221,6 +240,11 @@ def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
             with Peak() as peak:
                 one_pass()
             yield row("end_to_end", "frames/s", alternate([one_pass, literally], rounds), peak.mb, "literal, by frame")
+        if "evidence" in wanted:
+            best, paper = evidence_work(places, settings)
+            with Peak() as peak:
+                best()
+            yield row("evidence", "frames/s", alternate([best, paper], rounds), peak.mb, "the same by `paper`")
 
 
 def row(name: str, unit: str, rates: list[list[float]], peak_mb: float | None, against: str) -> dict[str, object]:

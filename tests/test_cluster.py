@@ -21,8 +21,10 @@ SHARED_OUT = ["detect", "flow", "build_raw", "build_flow", "score"]
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster():
-    """One cluster of this machine for all tests: it takes seconds to begin."""
-    yield
+    """One cluster of this machine for all tests: it takes seconds to begin. Where another was is nothing to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+        yield
     ray.shutdown()
 
 

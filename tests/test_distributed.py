@@ -1,11 +1,16 @@
 """Training by several processes: the loss curve of one, and states that any number can go on from."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from tests.projects import COMPUTE, MOTION, layouts, run_stages, settings, until
+from tests.work import killed_in_training
+from vadlib import training
+from vadlib.errors import VadError
 from vadlib.models.checkpoint import load_model
-from vadlib.pipeline import train
+from vadlib.pipeline import processes, train
 from vadlib.pipeline.places import Places
 
 pytestmark = pytest.mark.slow
@@ -55,3 +60,46 @@ def test_two_processes_have_the_loss_curve_of_one(built):
     for name, value in load_model(Places.of("mini").model("flow"), "flow", "")[0].state_dict().items():
         if value.ndim > 1:  # a bias before BatchNorm has no gradient but rounding, which Adam makes as large as any
             assert (value - weights[name]).norm() < 1e-2 * weights[name].norm(), name
+
+
+def killing(flag, step: int):
+    """`killed_in_training`, under a name, which torch's launcher asks for."""
+    work = partial(killed_in_training, flag, step)
+    work.__name__ = work.__qualname__ = "killed_in_training"
+    return work
+
+
+def test_a_killed_process_takes_the_others_with_it_and_all_go_on_from_the_checkpoint(built, tmp_path, monkeypatch):
+    flag = tmp_path / "killed"
+    monkeypatch.setattr(processes, "_train", killing(flag, 6))
+    losses = losses_of(TWO)
+    assert flag.exists()
+    np.testing.assert_allclose(losses, built[1], rtol=TOLERANCE)
+
+
+def test_one_process_goes_on_from_what_two_left_and_two_from_what_one_left(built, tmp_path, monkeypatch):
+    steps = []
+    real = training.training_step
+
+    def counted(*given):
+        steps.append(len(steps))
+        if len(steps) == stop:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(training, "training_step", counted)
+    stop = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_train", killing(tmp_path / "killed", 6))
+        with pytest.raises(VadError, match="training by 2 processes: one was killed in each of 1 tries"):
+            losses_of(TWO.model_copy(update={"retries": 0}))
+    np.testing.assert_allclose(losses_of(COMPUTE), built[1], rtol=TOLERANCE)
+    assert len(steps) == len(built[1]) - 5  # five were two processes'
+    steps.clear()
+    stop = 4
+    with pytest.raises(KeyboardInterrupt):
+        losses_of(COMPUTE)
+    # Not one that was never killed: its first step would be asked for again.
+    monkeypatch.setattr(processes, "_train", killing(tmp_path / "killed again", len(built[1]) - 2))
+    np.testing.assert_allclose(losses_of(TWO), built[1], rtol=TOLERANCE)
+    assert not (tmp_path / "killed again").exists()  # of len - 3 steps that were left none was as late

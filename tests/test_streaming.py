@@ -11,6 +11,7 @@ import pytest
 
 from tests.projects import COMPUTE, make_packaged, until
 from vadlib.clips import read_footage
+from vadlib.footage import stream
 from vadlib.footage.stream import Pace, copies_of, make_scorer, score_frames
 from vadlib.manifest import Clip
 from vadlib.scoring.model_folder import read_package
@@ -92,7 +93,7 @@ def test_frames_are_read_no_further_ahead_than_detector_window_and_waiting_need(
     assert max(ahead) < 30
 
 
-def test_a_pass_that_looks_at_every_third_frame_sees_its_cubes_and_flow_as_ever(project, scorer):
+def test_a_pass_that_looks_at_every_third_frame_sees_its_cubes_and_flow_as_ever(project, scorer, monkeypatch):
     video = project / "data/mini/testing/01.mp4"
     every = streamed(scorer, video)
     asked, given = [], []
@@ -105,11 +106,17 @@ def test_a_pass_that_looks_at_every_third_frame_sees_its_cubes_and_flow_as_ever(
         given.append(len(frames))
         return scorer.detector(clip, first, frames)
 
+    worth = []
+    measure = stream.Dwell.measure
+    monkeypatch.setattr(
+        stream.Dwell, "measure", lambda self, t, boxes, of: worth.append((t, of)) or measure(self, t, boxes, of)
+    )
     found = list(
         score_frames(replace(scorer, detector=detector), CLIP, read_footage(video, "01", 25), pace=Pace(1, 1, wanted))
     )
     assert asked == [f.number for f in found] == [f.number for f in every]
     assert given == [1] * 4
+    assert worth == [(1, 2), (4, 3), (7, 3), (10, 3)]  # a stay is as long as if all were looked at
     assert sum(len(f.boxes) for f in found) > 4
     for one, other in zip(found, every, strict=True):
         if one.number % 3 == 1:

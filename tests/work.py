@@ -47,3 +47,21 @@ def note_process(log: Path, clip: Clip, path: Path) -> dict[str, int]:
     while len(list(log.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.05)
     return copy_name("x", clip, path)
+
+
+def killed_in_training(flag: Path, step: int, *given: object) -> str:
+    """`processes._train` in a process of several, the last of which kills itself, once, before a step of this run."""
+    from vadlib import distributed
+    from vadlib.pipeline import processes
+
+    real, steps = distributed.share_of, []
+
+    def share_of(batch, rank: int, world: int):
+        steps.append(rank)
+        if len(steps) == step and rank == world - 1 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(batch, rank, world)
+
+    distributed.share_of = share_of
+    return processes._train(*given)

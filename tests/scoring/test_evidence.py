@@ -173,6 +173,13 @@ def test_who_walks_by_takes_over_no_stay():
     assert dwells({t: [person(50), person(90 - 4 * t)] for t in range(20)})[10][1] < 10  # passes in front of one
 
 
+def test_dwell_counts_the_frames_that_were_not_looked_at_too():
+    dwell = Dwell()
+    for t in range(0, 60, 3):
+        found = dwell.measure(t, np.array([person(50)], np.float32), 3.0)
+    assert found.tolist() == [60]
+
+
 def test_dwell_looks_back_on_so_many_frames_and_keeps_no_more():
     dwell = Dwell()
     for t in range(REACH + 50):

@@ -227,6 +227,7 @@ def _cubes_scored(
     waiting: deque[_Frame] = deque()
     unscored: list[Batch] = []
     dwell, dwelt = Dwell(), np.empty(0, np.float32)  # of the cubes that are unscored
+    before = -scorer.scene.settings.every  # the last frame that was looked at
     done: list[np.ndarray] = []  # columns: score and parts, of the first cubes of the frames that wait
     names = [name for name, weight in how.weights.items() if weight]
 
@@ -253,7 +254,11 @@ def _cubes_scored(
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
         waiting.append(_Frame(time, image, raw, of_flow, boxes.cls, looked_at))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
-        dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes)])
+        if looked_at:
+            # Where the machine is too slow, one stands for more frames than those that the model learned from.
+            worth = (raw.frame - before) / scorer.scene.settings.every
+            dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes, worth)])
+            before = raw.frame
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
             score(scorer.batch)
         if len(waiting) >= min(pace.held, 1 + HELD_BYTES // image.nbytes) and cubes:

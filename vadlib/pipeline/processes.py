@@ -73,6 +73,8 @@ def _launched(compute: ComputeSettings, args: tuple[object, ...]) -> str:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it tells of a kill in forty lines
+    # A store of their own for every try: in one that is shared, the next look for the killed one's address, and wait.
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=compute.processes, rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0",
         local_addr="127.0.0.1", run_id="vadlib", max_restarts=compute.retries, monitor_interval=0.5,

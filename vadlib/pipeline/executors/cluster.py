@@ -182,7 +182,8 @@ def _connected(compute: ComputeSettings) -> Any:
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}}
     try:
         ray.init(
-            address=compute.address, runtime_env=environment if compute.address is None else None,
+            # "local": Ray's own None would join whatever cluster it believes to be here, or to have been
+            address=compute.address or "local", runtime_env=environment if compute.address is None else None,
             log_to_driver=False, logging_level=logging.ERROR, **own,
         )  # fmt: skip
     except Exception as error:

@@ -23,6 +23,7 @@ class _Stay:
     """Where an object has been, within reach."""
 
     frames: deque[int] = field(default_factory=deque)
+    worth: deque[float] = field(default_factory=deque)  # for how many frames each of them stands
     feet: deque[np.ndarray] = field(default_factory=deque)  # float64 (3,): x and y of its feet, height; px
 
 
@@ -36,10 +37,13 @@ class Dwell:
     def __init__(self) -> None:
         self._linker, self._stays = Linker(), dict[int, _Stay]()
 
-    def measure(self, frame: int, boxes: np.ndarray) -> np.ndarray:
-        """Of each box (M, 4) of a clip's next frame: float32 (M,), frames, its own counted; 1 and more."""
+    def measure(self, frame: int, boxes: np.ndarray, worth: float = 1.0) -> np.ndarray:
+        """Of each box (M, 4) of a clip's next frame: float32 (M,), frames, its own counted; 1 and more.
+
+        `worth`: for how many frames this one stands, where not all are looked at.
+        """
         feet = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3], np.maximum(boxes[:, 3] - boxes[:, 1], 1)])
-        feet, found = feet.astype(np.float64), np.ones(len(boxes), np.float32)
+        feet, found = feet.astype(np.float64), np.full(len(boxes), worth, np.float32)
         tracks = [track.number for track in self._linker.link(frame, boxes)]
         self._stays = {
             number: stay
@@ -51,10 +55,12 @@ class Dwell:
             self._stays[number] = stay
             while stay.frames and stay.frames[0] < frame - REACH:
                 stay.frames.popleft()
+                stay.worth.popleft()
                 stay.feet.popleft()
             if stay.feet:
-                found[index] += _about(feet[index], np.stack(stay.feet)).sum()
+                found[index] += np.array(stay.worth)[_about(feet[index], np.stack(stay.feet))].sum()
             stay.frames.append(frame)
+            stay.worth.append(worth)
             stay.feet.append(feet[index])
         return found
 
