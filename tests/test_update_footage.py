@@ -118,7 +118,7 @@ def test_events_that_were_called_normal_are_learned_and_those_called_real_are_as
         walking(folder / "clip.mp4", seed=40 + number, **kind)
         store.end(event, b"")
         assert store.label(event.id, label)
-    assert [footage.name for footage, _ in events_called("normal", tmp_path / "found")] == [
+    assert [footage.name for footage, _ in events_called("normal", tmp_path / "found", "m")] == [
         "events/door-20270115080000"
     ]
     done = vad(
@@ -153,5 +153,5 @@ def test_labels_are_the_last_word(tmp_path):
     folder = store.folder / "events/2026-01-31/a"
     folder.mkdir(parents=True)
     (folder / "clip.mp4").touch()
-    assert events_called("real", store.folder) == []
-    assert len(events_called("normal", store.folder)) == 1
+    assert events_called("real", store.folder, "m") == []
+    assert len(events_called("normal", store.folder, "m")) == 1

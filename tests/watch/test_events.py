@@ -57,10 +57,11 @@ def test_what_does_not_end_is_several_without_a_pause_between():
 
 
 def test_an_event_says_what_when_and_where():
-    maker = EventMaker("door", THRESHOLD, Rules(shortest=0))
+    maker = EventMaker("door", THRESHOLD, Rules(shortest=0), "day")
     (event,) = maker.see(Seen(BEGIN, 7.0, 20.0, (1, 2, 3, 4), 5, "person", "It is fast"), lambda: 0.25)
     assert event.as_json() == {
-        "id": "door-20260131T080000000Z", "state": "begin", "camera": "door", "begin": "2026-01-31T08:00:00.000Z",
+        "id": "door-20260131T080000000Z", "state": "begin", "camera": "door", "model": "day",
+        "begin": "2026-01-31T08:00:00.000Z",
         "end": "2026-01-31T08:00:00.000Z", "seconds": 0.0, "stream_begin_s": 7.0, "stream_end_s": 7.0,
         "peak": "2026-01-31T08:00:00.000Z", "score": 20.0, "reason": "It is fast", "class": "person",
         "box": [1, 2, 3, 4], "track": 5, "latency_s": 0.25,

@@ -191,6 +191,7 @@ def test_what_cannot_be_watched_is_one_line(model, tmp_path):
         return done.stderr.splitlines()[-1]
 
     assert re.match("error: nothing.mp4: not found; expected one of rtsp", error("nothing.mp4"))
+    assert re.match("error: --model night and --model .*: neither has a rule", error("0", "--model", "night"))
     (tmp_path / "text.mp4").write_text("no video")
     assert "cannot be opened as a video" in error(tmp_path / "text.mp4")
     began = time.monotonic()

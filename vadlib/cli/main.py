@@ -415,7 +415,14 @@ def watch(
             "come into, a file at its own pace; `name=` before one names the camera.",
         ),
     ],
-    model: ModelFolder,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FOLDER[@RULE]",
+            help="A model folder of `vad train`. Several, one without a rule: @HH:MM-HH:MM, local time, and @grey, "
+            "pictures without colour, say when another scores.",
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for events, their videos, and tables.")],
     threshold: Limit = None,
     detector_weights: YoloWeights = None,
@@ -451,6 +458,8 @@ def watch(
     from vadlib.settings import ComputeSettings
     from vadlib.watch.camera import Rolls
     from vadlib.watch.events import Rules
+    from vadlib.watch.model import Model
+    from vadlib.watch.rule import check_models, names_of
     from vadlib.watch.server import served
     from vadlib.watch.service import Told, Watch
     from vadlib.watch.sources import Source, parse_source
@@ -458,25 +467,36 @@ def watch(
     cameras: list[Source] = []
     for text in sources:
         cameras.append(parse_source(text, [camera.name for camera in cameras]))
-    check_apart(output, model)
-    package = read_package(model)
+    wanted = check_models(model)
+    for path, _ in wanted:
+        check_apart(output, path)
     options = scene_options(None, classes, ignore, every, smallest, largest)
-    scenes = {}
-    for camera, mask in masks_of(masks or (), [camera.name for camera in cameras]).items():
-        own = options if mask is None else {**options, "mask": str(mask)}
-        if (scene := scene_given(package, detector_weights, own)) is not None:
-            scenes[camera] = scene
+    given = masks_of(masks or (), [camera.name for camera in cameras])
+    models, scenes = [], {}
+    for (path, rule), name in zip(wanted, names_of([path for path, _ in wanted]), strict=True):
+        package = read_package(path)
+        for camera, mask in given.items():
+            own = options if mask is None else {**options, "mask": str(mask)}
+            if (scene := scene_given(package, detector_weights, own)) is not None:
+                scenes[camera, name] = scene
+        models.append(
+            Model(
+                name,
+                model_mark(package),
+                make_scorer(package, ComputeSettings(score_batch=16), detector_weights),
+                package.threshold if threshold is None else replace(package.threshold, value=threshold),
+                rule,
+            )
+        )
     watching = Watch(
         cameras,
-        make_scorer(package, ComputeSettings(score_batch=16), detector_weights),
-        package.threshold if threshold is None else replace(package.threshold, value=threshold),
+        models,
         output,
         round(quota * 1e9),
         Rules(shortest=shortest, cool_off=cool_off),
         Rolls(before, after),
         Told(webhook or (), mqtt or (), command or ()),
         scenes,
-        model_mark(package),
         out=lambda line: print(line, flush=True),
     )
     stopped: list[int] = []

@@ -100,7 +100,7 @@ def calibrate_on(
     seen = Seen()
     for source in sources:
         if is_watched(source):
-            _add_watched(seen, source, model_mark(package))
+            add_watched(seen, source, model_mark(package))
         else:
             _add_footage(seen, source, scorer, left_out)
     if not any(np.isfinite(piece.highest).any() for piece in seen.pieces):
@@ -259,25 +259,29 @@ def labels_of(folder: Path) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _add_watched(seen: Seen, folder: Path, mark: str) -> None:
+def runs_of(folder: Path) -> list[dict[str, Any]]:
+    """From when on which model scored, in order: `at`, `model`, its mark, and `name`; of one `camera`, or of all."""
+    rows = (row for row in json_lines(folder / "runs.jsonl") if "at" in row and "model" in row)
+    return sorted(rows, key=lambda row: wall_of(row["at"]))
+
+
+def add_watched(seen: Seen, folder: Path, mark: str) -> None:
     """The scores of every camera, in pieces of an hour, but for what was called real and what another model scored."""
-    labels = labels_of(folder)
+    labels, runs = labels_of(folder), runs_of(folder)
     for row in labels:
-        {"real": seen.real, "normal": seen.normal}[row["label"]].append(float(row["score"]))
-    runs = [(_wall(row["at"]), row["model"]) for row in json_lines(folder / "runs.jsonl")]
+        if _scored_by(mark, runs, row["camera"], np.array([wall_of(row["begin"])]))[0]:
+            {"real": seen.real, "normal": seen.normal}[row["label"]].append(float(row["score"]))
     others = 0
     for table in sorted((folder / "tables").glob("*/*.csv")):
         rows = pd.read_csv(table, usecols=["wall", "score"], on_bad_lines="skip")
         times = pd.to_datetime(rows["wall"], utc=True, errors="coerce")
         walls = (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()  # NaN: cut short by a kill
         scores = rows["score"].to_numpy(np.float64)
-        own = np.zeros(len(walls), bool)
-        for (begin, model), end in zip(runs, [*(begin for begin, _ in runs[1:]), math.inf], strict=True):
-            own |= (walls >= begin) & (walls < end) & (model == mark)
+        own = _scored_by(mark, runs, table.parent.name, walls)
         others += int((~own).sum())
         real = [row for row in labels if row["label"] == "real" and row["camera"] == table.parent.name]
         for row in real:
-            begin, end = _wall(row["begin"]) - MARGIN, _wall(row["end"]) + MARGIN
+            begin, end = wall_of(row["begin"]) - MARGIN, wall_of(row["end"]) + MARGIN
             scores = np.where((walls >= begin) & (walls <= end), math.nan, scores)
         seconds, count = by_seconds(zip(walls[own].tolist(), scores[own].tolist(), strict=True))
         seen.pieces.append(seconds)
@@ -286,7 +290,16 @@ def _add_watched(seen: Seen, folder: Path, mark: str) -> None:
         tell(f"note: {folder}: {others:,} frames were scored by another model, and are passed over")
 
 
-def _wall(text: str) -> float:
+def _scored_by(mark: str, runs: Sequence[dict[str, Any]], camera: str, walls: np.ndarray) -> np.ndarray:
+    """bool, whether a model scored a camera at these times, float64 seconds since 1970."""
+    of_camera = [run for run in runs if run.get("camera", camera) == camera]
+    begins = np.array([-math.inf, *(wall_of(run["at"]) for run in of_camera)])
+    own = np.array([False, *(run["model"] == mark for run in of_camera)])
+    return own[np.searchsorted(begins, walls, side="right") - 1] & np.isfinite(walls)
+
+
+def wall_of(text: str) -> float:
+    """Seconds since 1970 of a time as tables and events have it."""
     return datetime.fromisoformat(text).timestamp()
 
 

@@ -14,7 +14,7 @@ from vadlib.clips import read_footage
 from vadlib.engine.engine import make_engine
 from vadlib.engine.provenance import made_with
 from vadlib.errors import FootageError, Losses, VadError
-from vadlib.footage.calibrate import is_watched, labels_of
+from vadlib.footage.calibrate import is_watched, labels_of, model_mark, runs_of
 from vadlib.footage.find import Footage, LeftOut
 from vadlib.footage.index import index_paths
 from vadlib.footage.learned import digest_of, read_learned
@@ -61,9 +61,9 @@ def update_on_footage(
     for source in sources:
         check_apart(output, source)
         check_apart(output.with_name(f"{output.name}.work"), source)
-    watched = [source for source in sources if is_watched(source)]
+    watched, mark = [source for source in sources if is_watched(source)], model_mark(package)
     footage = [source for source in sources if source not in watched]
-    normal = [clip for source in watched for clip in events_called("normal", source)]
+    normal = [clip for source in watched for clip in events_called("normal", source, mark)]
     if not footage and not normal:
         raise VadError(
             f"{', '.join(map(str, sources))}: no event with a video was called normal on the page; call some so, or "
@@ -90,17 +90,22 @@ def update_on_footage(
         instead=instead, before=before,
         since=[code_digest(__name__), package.folder, *footage, *(video for _, video in normal)],
     )  # fmt: skip
-    if real := [event for source in watched for event in events_called("real", source)]:
+    if real := [event for source in watched for event in events_called("real", source, mark)]:
         tell(f"note: of {len(real)} events that were called real, the new model tells of {_told_of(real, output)}")
     return counts
 
 
-def events_called(label: str, watched: Path) -> list[tuple[Footage, Path]]:
-    """The events of which that was said on the page, and of which there still is a video: this."""
+def events_called(label: str, watched: Path, mark: str) -> list[tuple[Footage, Path]]:
+    """The events of which that was said on the page, and of which there still is a video: this.
+
+    Of several models' those of the one with this mark (`model_mark`), by the name that it was watched under.
+    """
     found = []
+    names = {run.get("name", "") for run in runs_of(watched) if run["model"] == mark} - {""}
     for row in labels_of(watched):
         video = watched / "events" / row["begin"][:10] / row["event"] / "clip.mp4"
-        if row["label"] == label and video.is_file():
+        is_own = not names or row.get("model", "") in {"", *names}
+        if is_own and row["label"] == label and video.is_file():
             found.append((Footage(f"events/{safe_name(row['event'])}", video), video))
     return found
 

@@ -4,9 +4,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,18 @@ import numpy as np
 from vadlib.errors import VadError, printable
 from vadlib.footage.annotate import draw_boxes
 from vadlib.footage.classes import class_name
-from vadlib.footage.score import FRAME_COLUMNS, Rows, row_of
-from vadlib.footage.stream import FootageScorer, Pace, ScoredFrame, score_frames
-from vadlib.io.ownership import settle
+from vadlib.footage.score import FRAME_COLUMNS, row_of
+from vadlib.footage.stream import Pace, ScoredFrame, score_frames
 from vadlib.manifest import Clip
 from vadlib.scoring.thresholds import Threshold
+from vadlib.watch.choice import Choice
+from vadlib.watch.drift import Drift
 from vadlib.watch.events import Event, EventMaker, Rules, Seen, clock
 from vadlib.watch.intake import Every, Intake
+from vadlib.watch.model import Model
 from vadlib.watch.record import Before, Recording, jpeg
 from vadlib.watch.sources import Captured, Cut, Source, frames_of
-from vadlib.watch.store import Store
+from vadlib.watch.store import Store, Tables
 
 TABLE_COLUMNS = ("wall", "stream_s", *FRAME_COLUMNS)
 CURVE = 3000  # points at most of the live curve
@@ -61,28 +63,33 @@ class Camera:
     """Reads and scores one source until it ends or `stopping` is set."""
 
     def __init__(
-        self, source: Source, scorer: FootageScorer, threshold: Threshold, rules: Rules, rolls: Rolls, store: Store,
+        self, source: Source, models: Sequence[Model], rules: Rules, rolls: Rolls, store: Store,
         publish: Callable[[dict[str, Any]], None], tell: Callable[[str], None], stopping: threading.Event,
     ) -> None:  # fmt: skip
         """`publish` is given each event as JSON, when it begins and once it is over and its video whole."""
-        self.source, self.threshold, self.health = source, threshold, Health()
+        self.source, self.health = source, Health()
+        self._choice = Choice(models)
+        self.model = self._choice.usual  # that scores
         self.name = source.name
         self.curve: deque[tuple[float, float | None]] = deque(maxlen=CURVE)  # wall, score
         self.last: ScoredFrame | None = None  # that was looked at
         self.intake = Intake()
-        self.every = Every(lambda: self.intake.fill, least=scorer.scene.settings.every)
-        self._scorer, self._rolls, self._store = scorer, rolls, store
+        self.every = Every(lambda: self.intake.fill)
+        self._rolls, self._store = rolls, store
         self._publish, self._tell, self._stopping = publish, tell, stopping
-        self._maker = EventMaker(self.name, threshold, rules)
+        self._maker = EventMaker(self.name, self.model.threshold, rules)
         self._before = Before(rolls.before)
         self._recording: Recording | None = None
         # Over, but for the seconds of video after it; and its thumbnail.
         self._ending: tuple[Event, bytes] | None = None
         self._thumbnail = b""
         self._finishing: list[Recording] = []
-        self._table: tuple[Path, Rows] | None = None
+        self._table = Tables(store, "tables", self.name, TABLE_COLUMNS, length=len("2026-01-31T08"))
+        self.drift = Drift(store, self.name, models, tell)
         self._tracks = 0  # of the pieces before
-        self._compared: float | None = 0.0  # stream time of a piece's first frame; None once it has been done
+        self._begin = 0.0  # stream time of a piece's first frame
+        self._compared: set[Model] = set()  # with what they learned from
+        self._scoring: Model | None = None  # that the last piece was scored by
         self._threads = [
             threading.Thread(target=work, name=f"{self.name} {work.__name__}", daemon=True)
             for work in (self._read, self._score)
@@ -100,6 +107,11 @@ class Camera:
     def event(self) -> Event | None:
         """The event that is going on."""
         return self._maker.current
+
+    @property
+    def threshold(self) -> Threshold:
+        """The score above which a frame is anomalous, to the model that scores."""
+        return self.model.threshold
 
     # The reading thread
 
@@ -124,18 +136,30 @@ class Camera:
     def _score(self) -> None:
         try:
             for piece in self.intake.pieces():
-                self._score_piece(piece)
-                self._end_piece()
+                for model, frames in groupby(piece, self._choice.of):  # a change of model is a cut as well
+                    self._change(model)
+                    self._score_piece(frames)
+                    self._end_piece()
         except Exception as error:
             self._fail(error)
             self._end_piece()
         finally:
             for recording in self._finishing:
                 recording.join()
-            if self._table is not None:
-                self._table[1].__exit__()
-                settle(self._table[0])
+            self._table.close()
+            self.drift.close()
             self.health.ended = True
+
+    def _change(self, model: Model) -> None:
+        """Have a model score what follows."""
+        if model is self._scoring:
+            return
+        self.model = self._scoring = model
+        self._maker.model, self._maker.threshold = model.name, model.threshold
+        self.every.at_least(model.scorer.scene.settings.every)
+        self._store.begin_run(self.name, self._choice.wall, model.name, model.mark)
+        if len(self.drift.verdicts) > 1:
+            self._tell(f"{self.name}: {model.name} scores{f' (@{model.rule.text})' if model.rule.text else ''}")
 
     def _score_piece(self, piece: Iterator[Captured]) -> None:
         """Score frames between two cuts: those after it know nothing of those before."""
@@ -155,24 +179,24 @@ class Camera:
             return looked_at[-1]
 
         clip, tracks = Clip(self.name, "testing", self.source.shown, 0, 0, 0), 0
-        for frame in score_frames(self._scorer, clip, frames(), pace=Pace(held=1, detected=1, wanted=wanted)):
+        for frame in score_frames(self.model.scorer, clip, frames(), pace=Pace(held=1, detected=1, wanted=wanted)):
             tracks = max(tracks, int(frame.tracks.max(initial=-1)) + 1)
             self._see(frame, under_way.popleft(), looked_at.popleft())
         self._tracks += tracks
 
     def _compare(self, number: int, captured: Captured) -> None:
         """Say, once and with the first frames at hand, where they are unlike what the model learned from."""
-        learned, begin = self._scorer.learned, self._compared
-        if learned is None or begin is None:
+        learned = self.model.scorer.learned
+        if learned is None or self.model in self._compared:
             return
         if number == 0:
-            self._compared = captured.stream_time
+            self._begin = captured.stream_time
         elif number == COMPARED:
-            span = captured.stream_time - begin
+            span = captured.stream_time - self._begin
             height, width = captured.image.shape[:2]
             if said := learned.otherwise(COMPARED / span if span > 0 else None, width, height):
                 self._tell(f"{self.name}: {said}")
-            self._compared = None
+            self._compared.add(self.model)
 
     def _see(self, frame: ScoredFrame, captured: Captured, looked_at: bool) -> None:
         """The next frame, scored; or passed by, and then only a picture."""
@@ -189,30 +213,23 @@ class Camera:
             self.last = frame
             self.curve.append((wall, round(frame.score, 3) if math.isfinite(frame.score) else None))
             self._write_row(frame, captured)
+            self.drift.see(wall, frame.score, self.model)
             self._look_for_events(frame, captured)
         if self._ending is not None and wall - self._ending[0].last.wall > self._rolls.after:
             self._finish()
 
     def _write_row(self, frame: ScoredFrame, captured: Captured) -> None:
-        hour = clock(captured.wall)[:13]
-        if self._table is None or self._table[0].stem != hour:
-            before = None
-            if self._table is not None:
-                before = self._table[0]
-                self._table[1].__exit__()
-            path = self._store.table(self.name, hour, before)
-            self._table = path, Rows(path, TABLE_COLUMNS)
         row = [*row_of(frame, frame.score > self.threshold.value)]
         row[0] = self.health.frames - 1
         if frame.top is not None:
             row[FRAME_COLUMNS.index("track")] += self._tracks
-        self._table[1].add([clock(captured.wall), round(captured.stream_time, 6), *row])
+        self._table.add(captured.wall, [clock(captured.wall), round(captured.stream_time, 6), *row])
 
     def _look_for_events(self, frame: ScoredFrame, captured: Captured) -> None:
         seen = Seen(captured.wall, captured.stream_time, frame.score)
         if (top := frame.top) is not None:
             kind = class_name(
-                self._scorer.scorer.settings.detector, frame.classes[top] if frame.classes is not None else -1
+                self.model.scorer.scorer.settings.detector, frame.classes[top] if frame.classes is not None else -1
             )
             seen = Seen(
                 captured.wall, captured.stream_time, frame.score, tuple(frame.boxes[top].tolist()),

@@ -48,6 +48,7 @@ class Event:
     state: str = "begin"  # or "end"
     latency: float = 0.0  # seconds from the capture of the frame that made it an event until it was one
     why_ended: str = ""
+    model: str = ""  # whose scores these are
 
     def as_json(self) -> dict[str, Any]:
         """What is written, sent and shown. Times are in UTC, boxes xyxy in pixels of the camera's frames."""
@@ -56,6 +57,7 @@ class Event:
             "id": self.id,
             "state": self.state,
             "camera": self.camera,
+            "model": self.model,
             "begin": clock(self.begin.wall),
             "end": clock(self.last.wall),
             "seconds": round(self.last.wall - self.begin.wall, 3),
@@ -87,6 +89,7 @@ class EventMaker:
     camera: str
     threshold: Threshold
     rules: Rules = field(default_factory=Rules)
+    model: str = ""  # its name
     _event: Event | None = None  # that may go on
     _told: bool = False
     _quiet_until: float = 0.0
@@ -111,7 +114,7 @@ class EventMaker:
         if self._event is None:
             if seen.score > self.threshold.value and seen.wall >= self._quiet_until:
                 stamp = clock(seen.wall).replace(":", "").replace("-", "").replace(".", "")
-                self._event = Event(f"{self.camera}-{stamp}", self.camera, seen, seen, seen)
+                self._event = Event(f"{self.camera}-{stamp}", self.camera, seen, seen, seen, model=self.model)
         elif seen.score > self.rules.lower(self.threshold):
             peak = max(self._event.peak, seen, key=lambda s: s.score)
             self._event = replace(self._event, last=seen, peak=peak)

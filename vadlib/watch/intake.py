@@ -85,14 +85,18 @@ class Intake:
 class Every:
     """Which frames are looked at: every n-th, n as small as the machine can keep up with, and no less than `least`."""
 
-    def __init__(self, fill: Callable[[], float], clock: Callable[[], float] = time.monotonic, least: int = 1) -> None:
-        self._fill, self._clock, self._least = fill, clock, least
-        self.n = least
+    def __init__(self, fill: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._fill, self._clock = fill, clock
+        self.n = self._least = 1
         self._since = 0  # frames since the last that was looked at
         # When n last changed, when frames last had to wait, and when the queue was last less than a third full.
         self._changed = self._waited = self._roomy = clock()
         self._patience = LOWER_SECONDS[0]
         self._lowered = False
+
+    def at_least(self, least: int) -> None:
+        """Have n be no less from now on."""
+        self._least, self.n = least, max(least, self.n)
 
     def wanted(self) -> bool:
         """Whether the next frame is looked at; also adapts n to how full the queue is."""

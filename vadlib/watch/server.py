@@ -153,6 +153,9 @@ def _cookie(port: int | None) -> str:
     return f"vad-{port or 80}"
 
 
+DRIFT = {"unknown": "NaN", "none": "0", "calibrate": "1", "update": "2"}
+
+
 def metric_lines(status: dict[str, Any]) -> Iterator[str]:
     """The status in Prometheus' text format."""
     wanted = {
@@ -174,13 +177,22 @@ def metric_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"# HELP {name} {words}"
         yield f"# TYPE {name} {kind}"
         for camera in status["cameras"]:
-            label = camera["name"].replace("\\", r"\\").replace('"', r"\"")
-            yield f'{name}{{camera="{label}"}} {"NaN" if camera[key] is None else camera[key]}'
+            yield f'{name}{{camera="{_escaped(camera["name"])}"}} {"NaN" if camera[key] is None else camera[key]}'
+    yield "# HELP vad_drift whether it is time to calibrate (1) or to update (2) the model; NaN until it is known"
+    yield "# TYPE vad_drift gauge"
+    for camera in status["cameras"]:
+        for of_model in camera["drift"]:
+            labels = f'camera="{_escaped(camera["name"])}",model="{_escaped(of_model["model"])}"'
+            yield f"vad_drift{{{labels}}} {DRIFT[of_model['state']]}"
     for key, words in (("memory_mib", "MiB in memory"), ("handles", "open files and connections")):
         if status[key] is not None:
             yield from (f"# HELP vad_{key} {words}", f"# TYPE vad_{key} gauge", f"vad_{key} {status[key]}")
     yield from ("# HELP vad_waiting messages that wait for receivers", "# TYPE vad_waiting gauge")
     yield f"vad_waiting {sum(status['waiting'].values())}"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"")
 
 
 @contextlib.contextmanager

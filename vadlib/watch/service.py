@@ -14,12 +14,11 @@ import numpy as np
 
 from vadlib.errors import VadError
 from vadlib.footage.scene import Scene
-from vadlib.footage.stream import FootageScorer
 from vadlib.io.ownership import check_apart
 from vadlib.io.progress import tell
-from vadlib.scoring.thresholds import Threshold
 from vadlib.watch.camera import Camera, Rolls
 from vadlib.watch.events import Rules, clock
+from vadlib.watch.model import Model
 from vadlib.watch.queue import Queue
 from vadlib.watch.receivers import Command, Delivery, Mqtt, Receiver, Webhook
 from vadlib.watch.shared import shared
@@ -27,7 +26,7 @@ from vadlib.watch.sources import Source
 from vadlib.watch.store import Store
 
 NOTES = 100  # lines at most that the page shows
-QUOTA_SECONDS = 300.0  # between two looks at the disk, beside the one after each event
+LOOK_SECONDS = 300.0  # between two looks at the disk and at what days say; at the disk also after each event
 LAST_TRIES = 5.0  # seconds at the end for messages that wait
 
 
@@ -49,15 +48,14 @@ class Watch:
     """A running watch; `run` is to be called once."""
 
     sources: Sequence[Source]
-    scorer: FootageScorer
-    threshold: Threshold
+    models: Sequence[Model]  # one without a rule; rules do not overlap
     folder: Path
     quota: int  # bytes
     rules: Rules = field(default_factory=Rules)
     rolls: Rolls = field(default_factory=Rolls)
     told: Told = field(default_factory=Told)
-    scenes: Mapping[str, Scene] = field(default_factory=dict)  # what counts, of cameras of which the scorer's does not
-    mark: str = ""  # of the model: the same for those that give the same scores
+    scenes: Mapping[tuple[str, str], Scene] = field(default_factory=dict)
+    """What counts, of cameras and models (both names) of which the scorer's does not."""
     out: Callable[[str], None] = print  # is given each event, a line of JSON
 
     def __post_init__(self) -> None:
@@ -69,21 +67,26 @@ class Watch:
         self.stopping = threading.Event()
         self.notes: deque[str] = deque(maxlen=NOTES)
         self.store = Store(self.folder, self.quota, self.tell)
-        self.store.begin_run(self.mark)
-        scorer = shared(self.scorer) if len(self.sources) > 1 else self.scorer
+        several = len(self.sources) > 1
+        models = [replace(model, scorer=shared(model.scorer)) if several else model for model in self.models]
         receivers = self.told.receivers([source.name for source in self.sources])
         self.queue = Queue(self.folder / "queue.sqlite", [receiver.name for receiver in receivers])
         for event in self.store.unended():
             self.publish(event)
         self.cameras = [
             Camera(
-                source, replace(scorer, scene=self.scenes.get(source.name, scorer.scene)), self.threshold, self.rules,
-                self.rolls, self.store, self.publish, self.tell, self.stopping,
+                source, [self._of(source, model) for model in models], self.rules, self.rolls, self.store, self.publish,
+                self.tell, self.stopping,
             )
             for source in self.sources
         ]  # fmt: skip
         self._delivered = threading.Event()  # set once no more is to be delivered
         self.deliveries = [Delivery(receiver, self.queue, self.tell, self._delivered) for receiver in receivers]
+
+    def _of(self, source: Source, model: Model) -> Model:
+        """A model with what counts of a camera."""
+        scene = self.scenes.get((source.name, model.name))
+        return model if scene is None else replace(model, scorer=replace(model.scorer, scene=scene))
 
     def tell(self, line: str) -> None:
         """Say something to whoever runs this: on standard error, and on the page."""
@@ -103,8 +106,9 @@ class Watch:
         for camera in self.cameras:
             camera.start()
         looked = time.monotonic()
+        self._look()
         while not self.stopping.wait(0.2) and not all(camera.health.ended for camera in self.cameras):
-            if time.monotonic() - looked > QUOTA_SECONDS:
+            if time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 self.store.keep_quota()
         self.stopping.set()
@@ -130,6 +134,10 @@ class Watch:
             "reconnects": sum(health.reconnects for health in healths),
         }
         return {**counts, "messages waiting": waiting}
+
+    def _look(self) -> None:
+        for camera in self.cameras:
+            camera.drift.look()
 
     def status(self) -> dict[str, Any]:
         """How all does, as JSON."""
@@ -158,6 +166,7 @@ def camera_status(camera: Camera) -> dict[str, Any]:
         "source": camera.source.shown,
         "state": "failed" if health.error else "ended" if health.ended else "live" if health.connected else "away",
         "error": health.error,
+        "model": camera.model.name,
         "score": round(last.score, 3) if last is not None and np.isfinite(last.score) else None,
         "threshold": round(camera.threshold.value, 3),
         "event": event.id if event else None,
@@ -173,6 +182,10 @@ def camera_status(camera: Camera) -> dict[str, Any]:
         "events": health.events,
         "reconnects": health.reconnects,
         "cuts": health.cuts,
+        "drift": [
+            {"model": model.name, "state": found.state, "days": found.days, "why": found.why}
+            for model, found in camera.drift.verdicts.items()
+        ],
     }
 
 

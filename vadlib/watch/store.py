@@ -3,8 +3,9 @@
     events/2026-01-31/<id>/             event.json, clip.mp4, thumbnail.jpg
     events/2026-01-31/events.jsonl      the day's events, one a line
     tables/<camera>/2026-01-31T08.csv   an hour's scored frames
+    drift/<camera>/2026-01-31.csv       a day's minutes, by which `vadlib.watch.drift` judges
     labels.jsonl                        what people said of events
-    runs.jsonl                          from when on which model scored
+    runs.jsonl                          from when on which model scored which camera
     queue.sqlite                        messages whose receivers are away
 
 Where the quota is passed, the oldest events and hours leave first, and nothing that this tool did not make.
@@ -15,13 +16,14 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from vadlib.errors import VadError
+from vadlib.footage.score import Rows
 from vadlib.io.files import json_lines
-from vadlib.io.ownership import LEDGER, begin, discard, is_made, own, remove_empty, settle
+from vadlib.io.ownership import BEING_MADE, LEDGER, begin, discard, is_made, note, own, remove_empty, settle
 from vadlib.watch.events import Event, clock
 
 LISTED = 500  # events at most that are at hand
@@ -38,7 +40,7 @@ class Store:
         self._kept: set[Path] = set()  # old, and changed since by somebody: told of once
         self.removed = 0
         own(folder)
-        for part in ("events", "tables"):
+        for part in ("events", "tables", "drift"):
             own(folder / part)
         self.labels: dict[str, Label] = {row["event"]: row["label"] for row in json_lines(self.folder / "labels.jsonl")}
         self.recent: deque[dict[str, Any]] = deque(self._found(), LISTED)  # oldest first
@@ -91,15 +93,16 @@ class Store:
             if event is None:
                 return False
             row = {"event": identity, "label": label, "at": clock(time.time())}
-            row |= {key: event[key] for key in ("camera", "begin", "end", "score", "box")}
+            row |= {key: event.get(key, "") for key in ("camera", "model", "begin", "end", "score", "box")}
             self._append(self.folder / "labels.jsonl", row)
             self.labels[identity] = label
             return True
 
-    def begin_run(self, model: str) -> None:
-        """Keep from when on a model scores: scores of two models are not to be taken for one's."""
+    def begin_run(self, camera: str, wall: float, name: str, mark: str) -> None:
+        """Keep from when on a model scores a camera: scores of two models are not to be taken for one's."""
         with self._lock:
-            self._append(self.folder / "runs.jsonl", {"at": clock(time.time()), "model": model})
+            row = {"at": clock(wall), "camera": camera, "model": mark, "name": name}
+            self._append(self.folder / "runs.jsonl", row)
 
     def _folder_of(self, identity: str, wall: float) -> Path:
         return self.folder / "events" / clock(wall)[:10] / identity
@@ -133,15 +136,24 @@ class Store:
 
     # Tables
 
-    def table(self, camera: str, hour: str, before: Path | None) -> Path:
-        """The file for an hour's rows of a camera, to be written or gone on with; that of the hour before is done."""
+    def table(self, camera: str, name: str, before: Path | None, part: str = "tables", kept: int | None = None) -> Path:
+        """The file for an hour's, or a day's, rows of a camera, to be written or gone on with; the one before is done.
+
+        `kept`: so many of the latest stay, and older ones leave, but for what others changed.
+        """
         with self._lock:
             if before is not None:
                 settle(before)
-            path = self.folder / "tables" / camera / f"{hour}.csv"
+            path = self.folder / part / camera / f"{name}.csv"
             own(path.parent)
-            if not is_made(path):
+            if is_made(path):
+                note(path, BEING_MADE)  # it grows, and a kill may leave it at any length
+            else:
                 begin(path)
+                old = sorted({*path.parent.glob("*.csv"), path})[: -kept or None] if kept else []
+                for file in (file for file in old if is_made(file)):
+                    discard(file)
+                    settle(file)
             return path
 
     # The quota
@@ -186,6 +198,35 @@ class Store:
                 settle(day / "events.jsonl")
         if not [child for child in day.iterdir() if child.name != LEDGER]:
             remove_empty(day)
+
+
+class Tables:
+    """Rows of one camera, in a file for each hour, or day, of their times."""
+
+    def __init__(
+        self, store: Store, part: str, camera: str, columns: Sequence[str], length: int, kept: int | None = None
+    ) -> None:
+        """`length`: of the beginning of a time that names a file; `kept`: so many of the latest files stay."""
+        self._store, self._part, self._camera, self._columns = store, part, camera, columns
+        self._length, self._kept = length, kept
+        self._file: tuple[Path, Rows] | None = None
+
+    def add(self, wall: float, row: Sequence[Any]) -> None:
+        """Write a row into the file of its time, seconds since 1970."""
+        name = clock(wall)[: self._length]
+        if self._file is None or self._file[0].stem != name:
+            before = self._file[0] if self._file else None
+            if self._file is not None:
+                self._file[1].__exit__()
+            path = self._store.table(self._camera, name, before, self._part, self._kept)
+            self._file = path, Rows(path, self._columns)
+        self._file[1].add(row)
+
+    def close(self) -> None:
+        """No more rows come."""
+        if self._file is not None:
+            self._file[1].__exit__()
+            settle(self._file[0])
 
 
 def _old(folder: Path) -> list[Path]:

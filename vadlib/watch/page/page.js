@@ -28,11 +28,16 @@ function showHealth(card, camera) {
   const state = card.querySelector(".state");
   state.textContent = camera.event ? `${camera.state}, an event is going on` : camera.error || camera.state;
   state.className = `state ${camera.event ? "" : camera.state}`;
+  const drift = card.querySelector(".drift"), due = camera.drift.filter((d) => d.why);
+  drift.hidden = due.length === 0;
+  drift.textContent = due.map((d) => `Time to ${d.state} ${d.model}: ${d.why}.`).join(" ");
   const rows = {
+    Model: camera.model,
     Score: camera.score === null ? "no boxes" : camera.score.toFixed(1), "Threshold": camera.threshold.toFixed(1),
     "Frames/s": camera.frames_per_s.toFixed(1), "Scored/s": camera.looked_at_per_s.toFixed(1),
     "Every n-th": camera.n, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
     "Left out": camera.left_out, "Reconnects": camera.reconnects, "Events": camera.events,
+    "Drift": camera.drift.map((d) => d.state === "unknown" ? `${d.days} of 3 days` : d.state).join(", "),
   };
   card.querySelector("dl").replaceChildren(...Object.entries(rows).map(([name, value]) => {
     const row = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
@@ -97,8 +102,8 @@ function showEvent(event) {
   row.querySelector(".duration").textContent = event.state === "end" ? `${event.seconds.toFixed(1)} s ▶` : "going on";
   row.querySelector(".play").setAttribute("aria-label", `Play the clip of ${when.toLocaleString()}, ${event.camera}`);
   row.querySelector(".reason").textContent = event.reason || "Above the threshold.";
-  row.querySelector(".details").textContent = [event.class, `score ${event.score.toFixed(1)}`, `track ${event.track}`]
-    .filter(Boolean).join(" · ");
+  const details = [event.class, event.model, `score ${event.score.toFixed(1)}`, `track ${event.track}`];
+  row.querySelector(".details").textContent = details.filter(Boolean).join(" · ");
   for (const button of row.querySelectorAll("[data-label]")) {
     button.setAttribute("aria-pressed", String(button.dataset.label === event.label));
   }
