@@ -289,8 +289,9 @@ class _Findings:
             class_name(self._detector, number),
             peak.reason,
         )
-        push = heapq.heappush if len(self._events) < EVENTS else heapq.heapreplace
-        push(self._events, (*place, event))
+        heapq.heappush(self._events, (*place, event))
+        if len(self._events) > EVENTS:
+            heapq.heappop(self._events)
 
     def report(self, title: str, scorer: FootageScorer, threshold: Threshold, notes: Sequence[str]) -> Report:
         self._top.end_clip()
