@@ -28,7 +28,7 @@ from vadlib.errors import FootageError, Losses, VadError
 from vadlib.footage import score as module
 from vadlib.footage.find import Footage, find_footage, listed_paths
 from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, score_footage
-from vadlib.footage.stream import make_scorer
+from vadlib.footage.stream import ScoredFrame, make_scorer
 from vadlib.io.ownership import LEDGER
 from vadlib.scoring.model_folder import read_package
 
@@ -91,7 +91,26 @@ def test_one_video_leaves_tables_video_and_page(project, tmp_path):
     assert tuple(segments) == SEGMENT_COLUMNS
     assert segments["peak_score"].max() == frames["score"].max()
     np.testing.assert_allclose(shown(tmp_path / "out/annotated.mp4"), frames["time_s"], atol=1e-4)
-    assert "annotated.mp4" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "annotated.mp4" in page
+    starts = [float(start) for start in re.findall(r'<li data-event="\d+" data-start="([^"]*)"', page)]
+    assert starts == pytest.approx(segments["start_s"], abs=1e-3)
+    assert page.count("The whole picture at the event's peak") == len(starts) > 0
+
+
+def test_of_many_events_the_highest_are_kept_in_the_order_of_time(monkeypatch, model):
+    monkeypatch.setattr(module, "EVENTS", 3)
+    findings = module._Findings("a", model[0].scorer.settings.detector, None)
+    image, boxes, none = np.zeros((90, 160, 3), np.uint8), np.array([[10, 20, 60, 70]], np.float32), np.zeros((1, 0))
+    for n, score in enumerate([5.0, 1.0, 9.0, 2.0, 9.0, 3.0, 5.0]):
+        scores = np.array([score])
+        frame = ScoredFrame(n, 10.0 * n, image, boxes, scores, np.arange(1), {}, score, none, none, 0, None)
+        findings.happened(module._Run((n, 10.0 * n), (n, 10.0 * n + 1), frame))
+        findings.pass_by(frame) if n else findings.add(replace(frame, score=np.nan), anomalous=False)
+    report = findings.report("a", *model, [])
+    assert report.events is not None
+    assert [(event.start, event.score) for event in report.events] == [(0, 5), (20, 9), (40, 9)]
+    assert report.events_found == 7
 
 
 def test_the_annotated_video_is_what_browsers_play(project, model, tmp_path):
@@ -105,7 +124,6 @@ def test_the_annotated_video_is_what_browsers_play(project, model, tmp_path):
 
 def test_boxes_are_drawn_where_they_are_in_their_colours(model):
     from vadlib.footage.annotate import ANOMALOUS, NORMAL, colour_of, draw_boxes
-    from vadlib.footage.stream import ScoredFrame
 
     _, threshold = model
     boxes = np.array([[10, 20, 60, 70], [100, 20, 150, 70]], np.float32)
@@ -119,6 +137,31 @@ def test_boxes_are_drawn_where_they_are_in_their_colours(model):
     assert np.abs(picture[90, 200] - ANOMALOUS).max() < 10
     between = colour_of((threshold.median + threshold.value) / 2, threshold)
     assert NORMAL != between != ANOMALOUS
+
+
+def test_labels_of_scores_do_not_lie_over_each_other():
+    """Boxes that share a corner, a picture's edge, or all of each other."""
+    from vadlib.footage.annotate import _room
+
+    size, wide, high = (640, 360), 40.0, 18.0
+    rng = np.random.default_rng(0)
+    crowds = [[(100, 50, 160, 170)] * 3, [(600, 300, 640, 360)] * 3]
+    for _ in range(200):
+        corner = rng.uniform(0, (500, 220))
+        at = corner + rng.uniform(-15, 15, (3, 2))
+        crowds.append([tuple(box) for box in np.concatenate([at, at + rng.uniform(20, 120, (3, 2))], axis=1)])
+    for boxes in crowds:
+        taken: list[tuple[float, float, float, float]] = []
+        for box in boxes:
+            place = _room([float(edge) for edge in box], wide, high, 2, size, taken)
+            if place is None:
+                continue
+            x, y = place
+            assert 0 <= x <= size[0] - wide
+            assert 0 <= y <= size[1] - high
+            assert all(x + wide <= a or c <= x or y + high <= b or d <= y for a, b, c, d in taken)
+            taken.append((x, y, x + wide, y + high))
+        assert len(taken) >= 2  # a label that has room is there
 
 
 def test_scores_do_not_depend_on_the_threshold_and_colours_do_not_fail_at_odd_ones(project, model, tmp_path):
@@ -170,7 +213,10 @@ def test_several_clips_get_a_folder_each_and_paths_come_from_standard_input(proj
     done = vad("score", "-", "--model", project / "models/mini", "--output", tmp_path / "out", stdin=listed)
     assert done.exit_code == 0, done.output
     assert "2 clips, 24 frames" in done.output
-    assert files(tmp_path / "out") == [f"{clip}/{file}" for clip in ("01", "02") for file in FILES]
+    assert files(tmp_path / "out") == [
+        *(f"{clip}/{file}" for clip in ("01", "02") for file in FILES),
+        "index.html",
+    ]
 
 
 def test_paths_are_taken_from_a_stream_as_they_are_wanted(tmp_path):
@@ -381,7 +427,10 @@ def test_names_that_clash_nest_as_the_footage_does(project, tmp_path, monkeypatc
         shutil.rmtree("out", ignore_errors=True)
         done = vad("score", *given, "--model", project / "models/mini", "--output", "out")
         assert done.exit_code == 0, done.output
-        assert files(Path("out")) == [f"{cam}/00/{file}" for cam in ("cam1", "cam2") for file in FILES]
+        assert files(Path("out")) == [
+            *(f"{cam}/00/{file}" for cam in ("cam1", "cam2") for file in FILES),
+            "index.html",
+        ]
 
 
 def test_odd_names_are_scored_under_safe_ones(project, tmp_path):
@@ -450,12 +499,14 @@ def test_a_row_says_which_object_made_the_score_and_why(tmp_path):
 
 def test_segments_join_what_is_less_than_a_second_apart(tmp_path):
     anomalous = {10, 11, 12, 20, 100, 101}
-    with module._Segments(tmp_path / "s.csv") as segments:
+    over: list[module._Run] = []
+    with module._Segments(tmp_path / "s.csv", over.append) as segments:
         for number in range(150):
             score = 5.0 + (number == 20) if number in anomalous else 0.0
             segments.see(SimpleNamespace(number=number, time=number / 25, score=score), number in anomalous)
     expected = [(0.4, 0.8, 10, 20, 6.0, 20), (4.0, 4.04, 100, 101, 5.0, 100)]
     assert list(pd.read_csv(tmp_path / "s.csv").itertuples(index=False, name=None)) == expected
+    assert [(run.first[0], run.last[0], run.peak.number) for run in over] == [row[2:4] + row[5:] for row in expected]
 
 
 def test_no_model_is_one_line(tmp_path):

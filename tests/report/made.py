@@ -1,11 +1,13 @@
 """A small report, made of nothing but arrays."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 
-from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
+from vadlib.report.contents import Anomaly, Report, ReportClip, ReportEvent, picture_around, whole_picture
 from vadlib.report.inspection import BranchView, CubeView, Reconstruction
+from vadlib.report.pictures import data_uri
 
 EVIL = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "a'b\"c&d")
 
@@ -68,3 +70,32 @@ def unlabelled(**more) -> Report:
     """One clip of own footage, with times and nothing else known."""
     plain = clip("street", 80, labels=None, fps=None, times=np.arange(80) / 12.5)
     return replace(Report("street.mp4", [plain], threshold=1.5), **more)
+
+
+WHY = "It is as fast as 1 in 3,400 normal objects; it looks as unlike all that was seen as 1 in 90 normal objects"
+
+
+def event(start: float, end: float, score: float, **more) -> ReportEvent:
+    """One of `own`'s events, which peaks in its middle."""
+    peak = (start + end) / 2
+    frame = np.full((90, 160, 3), (70, 90, 110), np.uint8)
+    picture = data_uri(whole_picture(frame, (20 + 8 * score, 30, 40 + 8 * score, 70)), "jpg")
+    return ReportEvent("street", start, end, round(12.5 * peak), peak, score, picture, **more)
+
+
+def own(**more) -> Report:
+    """80 s of one's own footage, of a known time, in which three things happened."""
+    events = [
+        event(8.0, 12.5, 6.2, kind="person", reason=WHY),
+        event(30.0, 30.4, 3.1),
+        event(61.0, 74.0, 9.8, kind="car", reason="It goes as unusual a way as 1 in 800 normal objects"),
+    ]
+    times = np.arange(1000) / 12.5
+    scores = 0.3 * np.sin(times) + sum(e.score * np.exp(-(((times - e.peak) / 3) ** 2)) for e in events)
+    clip = ReportClip("street", scores, times=times, video="annotated.mp4", begins=datetime(2026, 1, 31, 8, 15))
+    peaks = [anomaly("street", e.frame, e.score, view=view(), reason=e.reason) for e in events]
+    made = Report(
+        "street", [clip], threshold=2.0, anomalies=peaks, events=events, events_found=3, eta=0.002,
+        counts={"frames": 1000}, parameters={"eta": [0.002]},
+    )  # fmt: skip
+    return replace(made, **more)

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.report.made import EVIL, METRICS, anomaly, clip, report, unlabelled, view
+from tests.report.made import EVIL, METRICS, WHY, anomaly, clip, event, own, report, unlabelled, view
 from vadlib.report import page, pictures
-from vadlib.report.contents import picture_around
-from vadlib.report.page import render, write_report
+from vadlib.report.contents import picture_around, whole_picture
+from vadlib.report.page import lasting, render, summary_of, write_report
 
 
 def data_of(html: str) -> dict:
@@ -184,6 +184,97 @@ def test_a_picture_shows_the_box_wherever_it_is(box):
     assert max(picture.shape[:2]) == 400
     assert (picture == (255, 209, 0)).all(-1).any()
     np.testing.assert_array_equal(frame, before)
+
+
+def text_of(html: str) -> str:
+    """What a person reads of it, with what is folded away cut off."""
+    html = re.sub(r"<(script|style|details).*?</\1>|<details.*", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_a_page_of_own_footage_begins_with_what_happened_and_when():
+    html = render(own())
+    assert headings(html)[:2] == ["What happened", "How unusual, over time"]
+    text = text_of(html)
+    assert "3 events in 1 min 20 s of footage: Saturday, 31 January 2026, 08:15:00 to 08:16:19" in text
+    assert f"08:15:08 4 s Person {WHY}. 0:08 into the clip · score 6.20" in text
+    assert "08:15:30 less than a second Something that moves 0:30 into the clip · score 3.10" in text
+    assert "08:16:01 13 s Car most unusual" in text
+    assert text.count("most unusual first") == text.count("Car most unusual") == 1
+
+
+def test_what_the_networks_made_of_it_is_folded_away():
+    html = render(own())
+    assert "reconstruct" not in html.split("<script>")[0]
+    assert not {"eta", "perturbed", "cube", "redrawn"} & set(text_of(html).split())
+    (folded,) = re.findall(r'<details class="experts".*</details>', html, re.DOTALL)
+    assert all(word in folded for word in ("What scored highest", "redrawn", "0.002", "How it was made"))
+    assert "<details open><summary>What the networks" not in html
+    assert "<details open><summary>What the networks" in render(report())  # of a data set: it is what one wants to see
+
+
+def test_without_a_known_time_events_have_their_place_in_the_clip():
+    (plain,) = own().clips
+    html = render(own(clips=[plain.__class__("street", plain.scores, times=plain.times)]))
+    assert "3 events in 1 min 20 s of footage." in html
+    assert "0:08 4 s Person" in text_of(html)
+    assert "<video" not in html
+
+
+def test_nothing_happened():
+    html = render(own(events=[], events_found=0))
+    assert "Nothing unusual in 1 min 20 s" in html
+    assert "No frame scored above the threshold" in html
+    assert "<li data-event" not in html
+
+
+def test_of_very_many_events_the_page_says_how_many_there_are():
+    html = render(own(events_found=1234))
+    assert "The 3 most unusual of 1,234 events; segments.csv" in html
+    assert "1,234 events in" in html
+
+
+def test_names_and_reasons_of_events_are_only_text():
+    html = render(own(events=[event(1, 2, 3.0, kind=EVIL[1], reason=EVIL[0])], events_found=1))
+    assert not any(name in html for name in EVIL[:2])
+
+
+def test_the_summary_tells_of_the_highest_event():
+    told = summary_of(own())
+    assert (told["events"], told["kind"], told["at"], told["begins"]) == (3, "Car", 61.0, "2026-01-31T08:15:00")
+    assert told["picture"] == own().events[2].picture
+    assert told["seconds of events"] == 17.9
+    written = re.search(r'<script id="summary" type="application/json">(.*?)</script>', render(own()))
+    assert json.loads(written[1]) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0, "less than a second"),
+        (1, "1 s"),
+        (59.4, "59 s"),
+        (59.7, "1 min"),
+        (80, "1 min 20 s"),
+        (3599.9, "1 h"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_lengths_as_people_say_them(seconds, said):
+    assert lasting(seconds) == said
+
+
+@pytest.mark.parametrize("size", [(120, 200), (1080, 1920), (300, 90)])
+def test_the_whole_picture_shows_the_box_where_it_is(size):
+    height, width = size
+    frame = np.zeros((height, width, 3), np.uint8)
+    picture = whole_picture(frame, (0.5 * width, 0.25 * height, 0.75 * width, 0.5 * height))
+    assert max(picture.shape[:2]) == 480
+    rows, columns = np.nonzero((picture == (255, 209, 0)).all(-1))
+    high, wide = picture.shape[:2]
+    found = np.array([columns.min() / wide, rows.min() / high, columns.max() / wide, rows.max() / high])
+    np.testing.assert_allclose(found, [0.5, 0.25, 0.75, 0.5], atol=0.03)
+    assert not frame.any()
 
 
 def test_a_report_needs_a_clip():

@@ -226,15 +226,18 @@ def score(
 ) -> Mapping[str, float]:
     """Score videos in one pass: frames.csv, segments.csv, annotated.mp4 and report.html of each.
 
+    Of several there is index.html as well: what happened, by days and clips.
+
     What cannot be read is left out and named, and the exit code is then 3.
     """
     import time
 
     from vadlib.errors import FootageError
-    from vadlib.footage.find import Footage, LeftOut, find_footage, is_single, listed_paths
+    from vadlib.footage.find import OVERVIEW, Footage, LeftOut, find_footage, is_single, listed_paths
     from vadlib.footage.many import Scoring, load, score_many
+    from vadlib.footage.overview import write_overview
     from vadlib.footage.score import apart_from, begin_folder
-    from vadlib.io.ownership import check_apart
+    from vadlib.io.ownership import check, check_apart
     from vadlib.scoring.model_folder import read_package
     from vadlib.settings import ComputeSettings
 
@@ -253,7 +256,7 @@ def score(
     load(how)
     counts: Counter[str] = Counter()
     left_out = LeftOut(strict=strict)
-    started = time.monotonic()
+    started, single = time.monotonic(), True
     try:
         paths = listed_paths(videos)
         if isinstance(paths, list):
@@ -265,6 +268,8 @@ def score(
             clips, single = iter(known), is_single(videos, known)
         else:
             clips, single = find_footage(apart_from(output, paths), left_out), False
+        if not single:
+            check(output / OVERVIEW)
 
         def begun() -> Iterator[tuple[Footage, Path]]:
             for footage in clips:
@@ -282,6 +287,9 @@ def score(
             left_out.of_clip(scored.losses)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
+    finally:
+        if output.is_dir() and not single:
+            write_overview(output)
     if not isinstance(paths, list):
         left_out.tell_others()
     if not counts["clips"]:

@@ -1,7 +1,7 @@
 """The annotated video: boxes coloured by their scores, and the score curve of the last seconds beneath."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
@@ -65,15 +65,39 @@ def draw_boxes(frame: ScoredFrame, threshold: Threshold) -> np.ndarray:
         return picture
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), _font(size[0])
-    worst = [i for i in np.argsort(frame.scores)[-LABELS:] if frame.scores[i] > threshold.value or i == frame.top]
-    for index in worst:
+    worst = [i for i in np.argsort(-frame.scores)[:LABELS] if frame.scores[i] > threshold.value or i == frame.top]
+    taken: list[tuple[float, float, float, float]] = []
+    for index in worst:  # which has the first choice of where its score stands
         text = f"{frame.scores[index]:.1f}"
-        x, y = (float(edge) * scale for edge in frame.boxes[index][:2])
         wide, high = draw.textlength(text, font) + 8, font.size + 5
-        x, y = min(max(x - line / 2, 0), size[0] - wide), max(y - high, 0)
-        draw.rectangle((x, y, x + wide, y + high), fill=colour_of(frame.scores[index], threshold))
+        place = _room(tuple(float(edge) * scale for edge in frame.boxes[index]), wide, high, line, size, taken)
+        if place is None:
+            continue
+        x, y = place
+        taken.append((x, y, x + wide, y + high))
+        draw.rectangle(taken[-1], fill=colour_of(frame.scores[index], threshold))
         draw.text((x + 4, y + 1), text, (255, 255, 255) if frame.scores[index] > threshold.value else (0, 0, 0), font)
     return np.asarray(image)
+
+
+def _room(
+    box: Sequence[float],
+    wide: float,
+    high: float,
+    line: int,
+    size: Sequence[int],
+    taken: Sequence[tuple[float, float, float, float]],
+) -> tuple[float, float] | None:
+    """Where a label of a box can stand without lying over another: above the box, else below, else in it, by its left
+    edge or its right; None where all of that is taken."""
+    x1, y1, x2, y2 = box
+    half = line / 2
+    for y in (y1 - high, y2, y1, y2 - high):
+        for x in (x1 - half, x2 + half - wide):
+            left, top = min(max(x, 0), size[0] - wide), min(max(y, 0), size[1] - high)
+            if all(left >= c or left + wide <= a or top >= d or top + high <= b for a, b, c, d in taken):
+                return left, top
+    return None
 
 
 class _Curve:

@@ -22,6 +22,7 @@ from vadlib.io.progress import tell
 from vadlib.io.video import looks_like_video, open_video
 
 RESULTS = ("frames.csv", "segments.csv", "annotated.mp4", "report.html", "frames.parquet")
+OVERVIEW = "index.html"  # of the pages of several clips
 
 # What systems leave in folders: nobody's footage, and no loss.
 _SYSTEMS_OWN = {
@@ -315,7 +316,7 @@ def _kind(path: Path) -> str:
 
 def is_result(path: Path) -> bool:
     """Whether what is found in a folder of footage is what an earlier run left there."""
-    return is_own(path) if path.is_dir() else path.name in RESULTS and is_made(path)
+    return is_own(path) if path.is_dir() else path.name in (*RESULTS, OVERVIEW) and is_made(path)
 
 
 # Names

@@ -1,9 +1,12 @@
 """A user's own videos, without data set or DVC: each scored in one pass, with tables, a video and a page to look at."""
 
+import heapq
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,19 +18,25 @@ from vadlib.boxes.detect import BOUNDED, how_bounded
 from vadlib.clips import has_images, read_footage
 from vadlib.errors import FootageError, Losses, VadError, printable
 from vadlib.footage.annotate import AnnotatedVideo
+from vadlib.footage.classes import class_name
+from vadlib.footage.clock import begin_of
 from vadlib.footage.find import RESULTS, Footage
 from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
 from vadlib.io.ownership import begin, check, check_apart, discard, is_made, own, remove_empty, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
 from vadlib.manifest import Clip
-from vadlib.report.contents import Anomaly, Report, ReportClip, picture_around
+from vadlib.report.contents import Anomaly, Report, ReportClip, ReportEvent, picture_around, whole_picture
 from vadlib.report.inspection import TopMoments, inspect_cubes
 from vadlib.report.page import write_report
+from vadlib.report.pictures import data_uri
 from vadlib.scoring.thresholds import GAP_SECONDS, Threshold
+from vadlib.settings import DetectorSettings
 
 FRAME_COLUMNS = ("frame", "time_s", "score", "is_anomalous", "boxes", "x1", "y1", "x2", "y2", "track", "reason")
 SEGMENT_COLUMNS = ("start_s", "end_s", "first_frame", "last_frame", "peak_score", "peak_frame")
+EVENTS = 60
+"""That the page shows of a clip, the highest: all are in segments.csv."""
 
 
 def apart_from(output: Path, paths: Iterable[Path]) -> Iterator[Path]:
@@ -60,7 +69,7 @@ def score_footage(
     frames.csv       a row for each frame that is looked at: FRAME_COLUMNS; the box is the one that made the score
     segments.csv     a row for each run of anomalous frames: SEGMENT_COLUMNS
     annotated.mp4    the frames with their boxes, the score curve beneath
-    report.html      the curve and the highest peaks, with what the networks made of them
+    report.html      what happened, the curve, and the highest peaks with what the networks made of them
 
     Rows and frames are written as they are made, so that a kill leaves valid tables and a video that plays. On an error
     or Ctrl-C the video, the segments and the report are finished for the frames that were scored; then it is raised.
@@ -89,7 +98,7 @@ def score_footage(
     grown = files[:3]
     for file in grown:
         begin(file)
-    findings = _Findings(footage.name)
+    findings = _Findings(footage.name, scorer.scorer.settings.detector, begin_of(footage.source))
     done = False
     try:
         place = str(footage.source) if isinstance(footage.source, Path) else "images"
@@ -98,7 +107,7 @@ def score_footage(
         images = _one_by_one(clip, score_frames(scorer, clip, read, counts=findings.counts))
         with ExitStack() as stack:
             frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
-            segments = stack.enter_context(_Segments(output / "segments.csv"))
+            segments = stack.enter_context(_Segments(output / "segments.csv", findings.happened))
             video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
             bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
             for frame in images:
@@ -186,39 +195,51 @@ def row_of(frame: ScoredFrame, anomalous: bool) -> tuple[Any, ...]:
     return frame.number, time, frame.score, anomalous, boxes, *frame.boxes[top].tolist(), int(frame.tracks[top]), why
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Anomalous frames close to each other."""
+
+    first: tuple[int, float]  # number and time
+    last: tuple[int, float]
+    peak: ScoredFrame
+
+
 class _Segments(Rows):
     """Runs of anomalous frames, each written once it is over."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, over: Callable[["_Run"], None]) -> None:
         super().__init__(path, SEGMENT_COLUMNS)
-        # Number, time and score of the first, the last and the highest frame of a run that may go on.
-        self._run: list[tuple[int, float, float]] = []
+        self._over = over
+        self._run: _Run | None = None  # that may go on
 
     def see(self, frame: ScoredFrame, anomalous: bool) -> None:
         """The next frame."""
-        if self._run and frame.time - self._run[1][1] > GAP_SECONDS:
-            self._end()
+        if self._run and frame.time - self._run.last[1] > GAP_SECONDS:
+            self._end(self._run)
         if anomalous:
-            place = (frame.number, frame.time, frame.score)
-            first, _, peak = self._run or (place, place, place)
-            self._run = [first, place, max(peak, place, key=lambda p: p[2])]
+            place = frame.number, frame.time
+            run = self._run or _Run(place, place, frame)
+            self._run = _Run(run.first, place, frame if frame.score > run.peak.score else run.peak)
 
-    def _end(self) -> None:
-        (first, start, _), (last, end, _), (peak, _, score) = self._run
-        self.add((round(start, 6), round(end, 6), first, last, score, peak))
-        self._run = []
+    def _end(self, run: "_Run") -> None:
+        (first, start), (last, end), peak = run.first, run.last, run.peak
+        self.add((round(start, 6), round(end, 6), first, last, peak.score, peak.number))
+        self._over(run)
+        self._run = None
 
     def __exit__(self, *raised: object) -> None:
         if self._run:
-            self._end()
+            self._end(self._run)
         super().__exit__(*raised)
 
 
 class _Findings:
-    """What the page shows of one clip: its scores, and the highest peaks with their cubes."""
+    """What the page shows of one clip: what happened, its scores, and the highest peaks with their cubes."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, detector: DetectorSettings, begins: datetime | None) -> None:
+        self._name, self._detector, self._begins = name, detector, begins
+        self._events: list[tuple[float, float, ReportEvent]] = []  # the highest, by score and the earlier first
+        self._found = 0
         self._times, self._scores = array("d"), array("d")
         self._top: TopMoments[dict[str, Any]] = TopMoments()
         self.counts: Counter[str] = Counter()
@@ -248,6 +269,30 @@ class _Findings:
         self._times.append(frame.time)
         self._scores.append(self._scores[-1])  # the first of a clip is looked at
 
+    def happened(self, run: _Run) -> None:
+        """A run that is over."""
+        peak = run.peak
+        assert peak.top is not None  # it has a score
+        self._found += 1
+        place = peak.score, -run.first[1]
+        if len(self._events) == EVENTS and place < self._events[0][:2]:
+            return
+        number = -1 if peak.classes is None else int(peak.classes[peak.top])
+        event = ReportEvent(
+            self._name,
+            run.first[1],
+            run.last[1],
+            peak.number,
+            peak.time,
+            peak.score,
+            data_uri(whole_picture(peak.image, peak.boxes[peak.top].tolist()), "jpg"),
+            class_name(self._detector, number),
+            peak.reason,
+        )
+        heapq.heappush(self._events, (*place, event))
+        if len(self._events) > EVENTS:
+            heapq.heappop(self._events)
+
     def report(self, title: str, scorer: FootageScorer, threshold: Threshold, notes: Sequence[str]) -> Report:
         self._top.end_clip()
         moments = self._top.moments()
@@ -259,7 +304,8 @@ class _Findings:
                 settings.eta[0], settings.model.p, settings.perturbation_loss, engine,
             )  # fmt: skip
         clip = ReportClip(
-            self._name, np.asarray(self._scores), times=np.asarray(self._times), video="annotated.mp4"
+            self._name, np.asarray(self._scores), times=np.asarray(self._times), video="annotated.mp4",
+            begins=self._begins,
         )  # fmt: skip
         return Report(
             title=title,
@@ -277,6 +323,8 @@ class _Findings:
                 )
                 for moment, view in zip(moments, views, strict=True)
             ],
+            events=sorted((event for *_, event in self._events), key=lambda event: event.start),
+            events_found=self._found,
             eta=settings.eta[0],
             counts={name.replace(" ", "_"): count for name, count in self.counts.items()},
             parameters=settings.model_dump(mode="json"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import cv2
@@ -21,6 +22,7 @@ class ReportClip:
     times: np.ndarray | None = None  # float64 (frames,), seconds, ascending
     labels: np.ndarray | None = None  # bool (frames,), True where anomalous; None: unlabelled
     video: str | None = None  # an annotated video, posix path relative to the page's folder
+    begins: datetime | None = None  # on the clock that hung there; no zone
 
     def time(self, frame: int) -> float | None:
         """Seconds from the clip's beginning."""
@@ -43,6 +45,21 @@ class Anomaly:
 
 
 @dataclass(frozen=True)
+class ReportEvent:
+    """Something that happened: a run of frames above the threshold. Times in seconds from its clip's beginning."""
+
+    clip: str
+    start: float
+    end: float
+    frame: int  # the one that scored highest
+    peak: float  # its time
+    score: float
+    picture: str  # the whole of it, with the box: `whole_picture`, as an address that holds it
+    kind: str = ""  # the object's name, where known
+    reason: str = ""  # what is strange about it, in words
+
+
+@dataclass(frozen=True)
 class Report:
     """All that a page shows. What is None or empty is left out of it."""
 
@@ -54,6 +71,10 @@ class Report:
     eta: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)  # groups may nest
+    events: Sequence[ReportEvent] | None = None
+    """In the order of time. Where there are such, as of own footage, the page is for a person: it begins with them, and
+    folds away what the networks made of it."""
+    events_found: int = 0  # of which `events` are the highest
     notes: Sequence[str] = ()  # what of the footage could not be read, and what else is to be known of it
 
 
@@ -77,7 +98,27 @@ def picture_around(frame: np.ndarray, box: Sequence[float]) -> np.ndarray:
     scale = 400 / max(tall, wide)
     size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
     part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    corners = [round(edge * scale) for edge in (x1 - left, y1 - top, x2 - left, y2 - top)]
+    return _outlined(part, [round(edge * scale) for edge in (x1 - left, y1 - top, x2 - left, y2 - top)])
+
+
+def whole_picture(frame: np.ndarray, box: Sequence[float], longest: int = 480) -> np.ndarray:
+    """The whole frame with the box outlined, so that one sees where it was.
+
+    Args:
+        frame: uint8 (H, W, 3), RGB.
+        box: xyxy, source pixels.
+
+    Returns uint8 (h, w, 3), its longer side `longest` px.
+    """
+    height, width = frame.shape[:2]
+    scale = longest / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    corners = whole_pixels(np.asarray(box, np.float32), width, height)
+    return _outlined(picture, [round(edge * scale) for edge in corners])
+
+
+def _outlined(picture: np.ndarray, corners: Sequence[int]) -> np.ndarray:
     for colour, thickness in (((0, 0, 0), 4), ((255, 209, 0), 2)):
-        cv2.rectangle(part, corners[:2], corners[2:], colour, thickness)
-    return part
+        cv2.rectangle(picture, corners[:2], corners[2:], colour, thickness)
+    return picture

@@ -27,14 +27,18 @@
     if (clip.times) return clip.times[Math.min(Math.floor(frame / data.step), clip.times.length - 1)];
     return clip.fps ? frame / clip.fps : null;
   }
-  // Clips with times of their own have a time axis, as dates of the first day Plotly's calendar counts from. Dates are
-  // given as text: Plotly takes a small number for a year.
-  const dateOf = (seconds) => new Date(Math.round(1000 * seconds)).toISOString().slice(0, -1);
-  const xOf = (clip, frame) => (clip.times ? dateOf(timeOf(clip, frame)) : frame);
+  // Clips with times of their own have a time axis: by the clock, where it is known, else as dates of the first day
+  // Plotly's calendar counts from. Dates are given as text: Plotly takes a small number for a year.
+  const beginOf = (clip) => (clip.begins === null ? 0 : Date.parse(`${clip.begins}Z`));
+  const dateOf = (clip, seconds) => new Date(beginOf(clip) + Math.round(1000 * seconds)).toISOString().slice(0, -1);
+  const xOf = (clip, frame) => (clip.times ? dateOf(clip, timeOf(clip, frame)) : frame);
   const place = (clip, frame) => {
     const time = timeOf(clip, frame);
-    return `frame ${frame}` + (time === null ? "" : ` · ${clock(time)}`);
+    const by = time === null || clip.begins === null ? "" : `${dateOf(clip, time).slice(11, 19)} · `;
+    return `${by}frame ${frame}` + (time === null ? "" : ` · ${clock(time)}`);
   };
+  // What the curve marks: events, where the page tells of such.
+  const marks = data.events.length ? data.events : data.anomalies;
 
   function layout(more) {
     const axis = {
@@ -69,7 +73,7 @@
     const whole = [xOf(clip, 0), xOf(clip, last)];
     const label = (frame) =>
       clip.spans === null ? "" : clip.spans.some(([a, b]) => a <= frame && frame < b) ? "<br>labelled anomalous" : "<br>labelled normal";
-    const peaks = data.anomalies.filter((a) => a.clip === state.clip);
+    const peaks = marks.filter((a) => a.clip === state.clip);
     const hover = "%{customdata}<extra></extra>";
     const line = {
       x, y: clip.scores, mode: "lines", connectgaps: false, line: { color: colour("accent"), width: 1.6 },
@@ -90,8 +94,8 @@
       const at = xOf(clip, state.frame);
       shapes.push({ type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line: { color: colour("anomalous"), width: 1, dash: "dot" } });
     }
-    const xaxis = { title: clip.times ? "time" : "frame", range: range ?? whole, zeroline: false };
-    if (clip.times) Object.assign(xaxis, { type: "date", tickformat: last && timeOf(clip, last) >= 3600 ? "%H:%M:%S" : "%M:%S" });
+    const xaxis = { title: clip.times ? (clip.begins === null ? "time" : "time of day") : "frame", range: range ?? whole, zeroline: false };
+    if (clip.times) Object.assign(xaxis, { type: "date", tickformat: clip.begins !== null || (last && timeOf(clip, last) >= 3600) ? "%H:%M:%S" : "%M:%S" });
     Plotly.react(curve, [line, dots], layout({
       xaxis, yaxis: { title: "anomaly score", fixedrange: true }, shapes: [...shapes, ...thresholdLine(false)],
       hovermode: "x",
@@ -101,7 +105,7 @@
   function describe() {
     const clip = data.clips[state.clip];
     byId("clip-title").textContent = `Clip ${clip.name}`;
-    const at = state.frame === null ? null : data.anomalies.find((a) => a.clip === state.clip && a.frame === state.frame);
+    const at = state.frame === null ? null : [...marks, ...data.anomalies].find((a) => a.clip === state.clip && a.frame === state.frame);
     byId("status").textContent = at
       ? `${place(clip, at.frame)} · score ${number(at.score)}`
       : `${clip.frames.toLocaleString("en")} frames · peak ${number(clip.highest)}`;
@@ -132,7 +136,54 @@
   function seek(frame) {
     const clip = data.clips[state.clip];
     const time = timeOf(clip, frame);
-    if (clip.video !== null && time !== null) byId("video").currentTime = time;
+    if (clip.video === null || time === null) return;
+    byId("video").currentTime = time;
+    reveal();
+  }
+
+  // On a phone the list of events comes first: the video is there once it is asked for.
+  function reveal() {
+    const player = document.querySelector(".player");
+    if (!player) return;
+    player.classList.add("asked");
+    byId("video").scrollIntoView({ behavior: "instant", block: "nearest" });
+  }
+
+  function play(item) {
+    const event = data.events[Number(item.dataset.event)];
+    const clip = data.clips[event.clip];
+    Object.assign(state, { clip: event.clip, frame: event.frame });
+    describe();
+    const last = timeOf(clip, clip.frames - 1);
+    drawCurve([Math.max(0, event.start - 5), Math.min(last, event.end + 5)].map((time) => dateOf(clip, time)));
+    for (const other of document.querySelectorAll("#events li")) other.toggleAttribute("aria-current", other === item);
+    if (clip.video === null) return byId("curves-title").scrollIntoView({ behavior: "instant", block: "start" });
+    byId("video").currentTime = Math.max(0, event.start - 2);
+    reveal();
+    byId("video").play().catch(() => {}); // a browser may want another click
+  }
+
+  function order(button) {
+    const list = byId("events");
+    const by = button.dataset.order;
+    const sign = by === "value" ? -1 : 1;
+    list.append(...[...list.children].sort((a, b) => sign * (a.dataset[by] - b.dataset[by])));
+    for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
+  }
+
+  // A table that goes on beyond its edge fades there, and says so.
+  function fade(scrolled) {
+    const right = scrolled.scrollWidth - scrolled.clientWidth - scrolled.scrollLeft > 2;
+    const below = scrolled.scrollHeight - scrolled.clientHeight - scrolled.scrollTop > 2;
+    scrolled.classList.toggle("more-right", right);
+    scrolled.classList.toggle("more-below", below);
+    const hint = scrolled.nextElementSibling;
+    if (!hint?.classList.contains("scroll-hint")) return;
+    const wide = scrolled.scrollWidth - scrolled.clientWidth > 2;
+    const high = scrolled.scrollHeight - scrolled.clientHeight > 2;
+    hint.hidden = !wide && !high;
+    hint.textContent = wide && high ? "The table goes on: scroll in it, down and sideways." :
+      wide ? "The table goes on to the right: scroll it sideways." : "The table goes on: scroll in it.";
   }
 
   function sortBy(header, column) {
@@ -189,6 +240,21 @@
       byId("curves-title").scrollIntoView({ behavior: "instant", block: "start" });
     });
   });
+  byId("events")?.addEventListener("click", (event) => {
+    const item = event.target.closest("li");
+    if (item) play(item);
+  });
+  document.querySelectorAll("[data-order]").forEach((button) => button.addEventListener("click", () => order(button)));
+  byId("video")?.addEventListener("error", (event) => {
+    if (!event.target.getAttribute("src")) return;
+    byId("video-missing").textContent = `${event.target.getAttribute("src")} is not beside this page, or cannot be played: keep both in one folder.`;
+    byId("video-missing").hidden = false;
+  });
+  const scrolled = document.querySelectorAll(".table-scroll");
+  for (const table of scrolled) {
+    table.addEventListener("scroll", () => fade(table), { passive: true });
+    new ResizeObserver(() => fade(table)).observe(table);
+  }
   const redraw = () => {
     drawCurve(curve.layout?.xaxis?.range?.slice());
     drawRest();

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from vadlib.evaluation.frames import auroc, micro_auroc, rank_empty_frames_last, roc_points
 from vadlib.io.files import write_text
-from vadlib.report.contents import Anomaly, Report, ReportClip
+from vadlib.report.contents import Anomaly, Report, ReportClip, ReportEvent
 from vadlib.report.inspection import GAP
 from vadlib.report.pictures import card_views, data_uri, flow_wheel, perturbation_image
 
@@ -30,6 +31,13 @@ _PROTOCOLS = {
     "gaussian_3": "Gaussian filter, sigma 3 frames (AI-VAD on Ped2 and Avenue)",
     "gaussian_7": "Gaussian filter, sigma 7 frames (AI-VAD on ShanghaiTech)",
 }
+
+
+_FOR_A_PERSON = {
+    "raw": "looks", "flow": "movement", "perturbed": "changed a little", "target": "seen", "output": "redrawn",
+    "error": "difference", "summed": "in all", "moved by": "the change",
+}  # fmt: skip
+"""What the networks made of it, for somebody who has not read the paper."""
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -54,6 +62,16 @@ def render(report: Report) -> str:
         "anomalies": [
             {"clip": index[a.clip], "frame": a.frame, "score": round(float(a.score), 4)} for a in report.anomalies
         ],
+        "events": [
+            {
+                "clip": index[event.clip],
+                "frame": event.frame,
+                "score": round(float(event.score), 4),
+                "start": round(event.start, 3),
+                "end": round(event.end, 3),
+            }
+            for event in report.events or ()
+        ],
         "roc": roc,
         "histogram": histogram,
     }
@@ -69,8 +87,11 @@ def render(report: Report) -> str:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment.get_template("page.html.j2").render(
         report=report,
-        lead=_lead(report, all_labelled),
-        tiles=_tiles(report),
+        lead=_lead(report, all_labelled) if report.events is None else _lead_of_events(report),
+        tiles=_tiles(report) if report.events is None else _tiles_of_events(report),
+        events=None if report.events is None else _events(report, clips),
+        words=dict.fromkeys(_FOR_A_PERSON) if report.events is None else _FOR_A_PERSON,
+        summary=None if report.events is None else summary_of(report),
         columns=columns,
         rows=rows,
         macro_note=_macro_note(report, labelled),
@@ -123,6 +144,29 @@ def _error(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def lasting(seconds: float) -> str:
+    """How long something was, as people say it."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 59.5:
+        return f"{round(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h" + (f" {minutes} min" if minutes else "")
+
+
+def day_of(moment: datetime) -> str:
+    """A day as people say it, whatever the locale."""
+    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    months = (
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "December",
+    )  # fmt: skip
+    return f"{days[moment.weekday()]}, {moment.day} {months[moment.month - 1]} {moment.year}"
+
+
 def _clock(seconds: float | None) -> str:
     if seconds is None:
         return ""
@@ -155,6 +199,7 @@ def _curve(clip: ReportClip, step: int) -> dict[str, Any]:
         "fps": clip.fps,
         "spans": None if clip.labels is None else _spans(clip.labels),
         "highest": _highest(clip),
+        "begins": None if clip.begins is None else clip.begins.isoformat(),
         "video": clip.video,
     }
 
@@ -193,6 +238,86 @@ def _charts(clips: Sequence[ReportClip]) -> tuple[dict[str, Any] | None, dict[st
         notes.append(f"{empty:,} frames without boxes have no score, and no bar.")
     roc = {"fpr": np.round(fpr, 5).tolist(), "tpr": np.round(tpr, 5).tolist()}
     return roc, {"edges": np.round(edges, 4).tolist(), **shares}, " ".join(notes)
+
+
+# What happened, for a person
+
+
+def summary_of(report: Report) -> dict[str, Any]:
+    """What an overview of many pages says of this one: its clip, when it was and how long, and its highest event."""
+    clip = report.clips[0]
+    highest = max(report.events or (), key=lambda event: event.score, default=None)
+    return {
+        "title": report.title,
+        "begins": None if clip.begins is None else clip.begins.isoformat(),
+        "seconds": clip.time(len(clip.scores) - 1),
+        "events": report.events_found,
+        "seconds of events": round(sum(event.end - event.start for event in report.events or ()), 3),
+        "score": None if highest is None else round(float(highest.score), 4),
+        "at": None if highest is None else highest.start,
+        "kind": "" if highest is None else _object(highest),
+        "reason": "" if highest is None else highest.reason,
+        "picture": None if highest is None else highest.picture,
+    }
+
+
+def _lead_of_events(report: Report) -> str:
+    clip = report.clips[0]
+    seconds = clip.time(len(clip.scores) - 1) or 0.0
+    found = f"{report.events_found:,} events" if report.events_found != 1 else "One event"
+    if not report.events_found:
+        found = "Nothing unusual"
+    parts = [f"{found} in {lasting(seconds)} of footage"]
+    if clip.begins is not None:
+        end = clip.begins + timedelta(seconds=seconds)
+        parts.append(f": {day_of(clip.begins)}, {clip.begins:%H:%M:%S} to {end:%H:%M:%S} by the recording's name")
+    return "".join(parts) + "."
+
+
+def _tiles_of_events(report: Report) -> list[dict[str, str]]:
+    (clip,) = report.clips
+    scored = clip.scores[~np.isnan(clip.scores)]
+    highest = _score(scored.max() if len(scored) else None)
+    if report.threshold is None:
+        return [_tile("events", f"{report.events_found:,}"), _tile("highest score", highest)]
+    above = 100 * float((scored > report.threshold).mean()) if len(scored) else 0.0
+    empty = 100 * (1 - len(scored) / max(1, len(clip.scores)))
+    return [
+        _tile("events", f"{report.events_found:,}", "unlike what the model has learned"),
+        _tile("footage with something unusual", f"{above * len(scored) / max(1, len(clip.scores)):.0f} %"),
+        _tile("footage without any object", f"{empty:.0f} %"),
+        _tile("highest score", highest, f"above {_score(report.threshold)} it is an event"),
+    ]
+
+
+def _object(event: ReportEvent) -> str:
+    return event.kind[:1].upper() + event.kind[1:] if event.kind else "Something that moves"
+
+
+def _events(report: Report, clips: Mapping[str, ReportClip]) -> list[dict[str, Any]]:
+    assert report.events is not None
+    highest = max((event.score for event in report.events), default=None)
+    rows = []
+    for event in report.events:
+        clip = clips[event.clip]
+        since = _clock(event.start)
+        begins = None if clip.begins is None else clip.begins + timedelta(seconds=event.start)
+        rows.append(
+            {
+                "when": since.partition(".")[0] if begins is None else f"{begins:%H:%M:%S}",
+                "since": "" if begins is None else f"{since.partition('.')[0]} into the clip",
+                "stamp": "" if begins is None else begins.isoformat(timespec="seconds"),
+                "length": lasting(event.end - event.start),
+                "what": _object(event),
+                "reason": event.reason,
+                "score": _score(event.score),
+                "value": round(float(event.score), 4),
+                "start": round(event.start, 3),
+                "picture": event.picture,
+                "highest": event.score == highest and len(report.events) > 1,
+            }
+        )
+    return rows
 
 
 # Text and tables
