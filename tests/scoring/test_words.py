@@ -19,9 +19,9 @@ from vadlib.settings import EvidenceName
         (
             {"raw": 40, "looks": 987, "speed": 21},
             "It looks as unlike all that was seen as 1 in 990 normal objects; "
-            "its pixels are restored as badly as those of 1 in 40 normal objects",
+            "in detail it looks as unusual as 1 in 40 normal objects",
         ),
-        ({"flow": 1e30}, "It moves unlike what its looks foretell, as fewer than 1 in 57,000 normal objects"),
+        ({"flow": 1e30}, "It moves as oddly for its looks as fewer than 1 in 57,000 normal objects"),
         ({"place": 56_788}, "It is as far from where such objects are as 1 in 57,000 normal objects"),
         ({"dwell": 20}, "It has been there for as long as 1 in 20 normal objects"),
     ],

@@ -8,8 +8,8 @@ from vadlib.scoring.calibration import rarity
 from vadlib.settings import EvidenceName
 
 WORDS: dict[EvidenceName, str] = {
-    "raw": "its pixels are restored as badly as those of {}",
-    "flow": "it moves unlike what its looks foretell, as {}",
+    "raw": "in detail it looks as unusual as {}",
+    "flow": "it moves as oddly for its looks as {}",
     "speed": "it is as fast as {}",
     "velocity": "it goes as unusual a way as {}",
     "looks": "it looks as unlike all that was seen as {}",
