@@ -372,7 +372,7 @@ ODD: list[tuple[str, str, Callable[[Path], object]]] = [
     ("image jpg", "CMYK", _picture("CMYK")),
     ("image jpg", "a PNG", _text(_png(64, 48))),
     ("npy of numbers", "objects", _array(np.array([None, 1]), allow_pickle=True)),
-    ("npy of numbers", "text", _array(np.array(["a"]))),
+    ("npy of numbers", "letters", _array(np.array(["a"]))),
     ("npy of numbers", "a record", _array(np.zeros(2, [("a", "f4")]))),
     ("npy of objects", "a dictionary", _array(np.array({"a": 1}, object), allow_pickle=True)),
     ("npy of objects", "a function", _array(np.array([print, None]), allow_pickle=True)),
