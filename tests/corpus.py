@@ -1,10 +1,12 @@
 """Malformed inputs for every reader: `python -m tests.corpus`; `--fuzz 60` goes on at random, for so many seconds.
 
-Each reader has a healthy file; each of DAMAGES makes a malformed one of it, the same each time. A reader has to give
+Each reader has a healthy file; each of DAMAGES makes a malformed one of it, the same each time. ODD are whole files of
+other content than is expected. A reader has to give
 what it can, or its one clear line (VadError), in bounded time and memory, and to leave its folder as it was.
 """
 
 import argparse
+import json
 import random
 import resource
 import signal
@@ -14,6 +16,7 @@ import tempfile
 import time
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,11 +104,16 @@ class Reader:
 
 def _readers() -> list[Reader]:
     from vadlib.authors import import_checkpoint
+    from vadlib.boxes.kinds import imported
     from vadlib.clips import read_footage
     from vadlib.cubes.shards import CubeSet, Shard, ShardWriter
+    from vadlib.datasets.regions import read_regions
+    from vadlib.datasets.videos import _read_ranges
     from vadlib.errors import Losses
     from vadlib.fetch import _unpack
+    from vadlib.flow.kinds import imported as fields
     from vadlib.flow.storage import FlowWriter, read_flow
+    from vadlib.footage.scene import read_mask
     from vadlib.io.arrays import load_arrays, save_arrays
     from vadlib.io.files import read_json, write_json
     from vadlib.io.matlab import read_cells
@@ -182,6 +190,21 @@ def _readers() -> list[Reader]:
 
         torch.save({"a": torch.zeros(3)}, path)
 
+    def boxes(path: Path) -> Any:
+        read = {".csv": imported._read_csv, ".json": imported._read_coco, ".npy": imported._read_npy}[path.suffix]
+        return [imported._check(path, clip, rows) for rows in read(path, [clip]).values()]
+
+    def field(path: Path) -> Any:
+        return fields._read(path, str(path))
+
+    def kitti(path: Path) -> None:
+        import cv2
+
+        cv2.imwrite(str(path), np.full((24, 32, 3), 2**15, np.uint16))
+
+    def flo(path: Path) -> None:
+        path.write_bytes(b"PIEH" + np.array([32, 24], "<i4").tobytes() + np.zeros((24, 32, 2), "<f4").tobytes())
+
     root = Path(__file__).resolve().parents[1]
     clip = Clip("a", "testing", "a.mp4", 2, 8, 8)
     return [
@@ -208,9 +231,221 @@ def _readers() -> list[Reader]:
         Reader("params", ".yaml", lambda p: p.write_bytes((root / "params.yaml").read_bytes()), load_params),
         Reader("settings of one data set", ".yaml", lambda p: p.write_text("eta: 0.002\n"), load_group),
         Reader("authors' checkpoint", ".pth", torch_state, lambda p: import_checkpoint(p, "raw")),
+        Reader("labels", ".csv", lambda p: p.write_text("clip,first,last\na,0,1\n"), lambda p: _read_ranges(p, {"a"})),
+        Reader("regions", ".csv", lambda p: p.write_text("clip,frame,track,x1,y1,x2,y2\na,0,1,1,1,5,5\n"),
+               lambda p: list(read_regions(p, [clip]))),
+        Reader("boxes csv", ".csv", lambda p: p.write_text("clip,frame,x1,y1,x2,y2\na,0,1,1,5,5\n"), boxes),
+        Reader("boxes coco", ".json", lambda p: p.write_text(json.dumps({
+            "images": [{"id": 1, "file_name": "a/1.png", "frame_id": 0}],
+            "annotations": [{"image_id": 1, "bbox": [1, 1, 4, 4], "score": 0.5}]})), boxes),
+        Reader("boxes npy", ".npy", lambda p: np.save(p, np.ones((2, 1, 4))), boxes),
+        Reader("field npy", ".npy", lambda p: np.save(p, np.zeros((24, 32, 2), np.float32)), field),
+        Reader("field flo", ".flo", flo, field),
+        Reader("field kitti", ".png", kitti, field),
+        Reader("mask picture", ".png", image, read_mask),
+        Reader("mask drawn", ".json", lambda p: p.write_text('{"ignore": [[[0, 0], [0.5, 0], [0, 0.5]]]}'), read_mask),
         Reader("tar", ".tar.gz", tar, unpacked),
         Reader("zip", ".zip", packed, unpacked),
     ]  # fmt: skip
+
+
+def _hdf5(fill: Callable[[Any], object]) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            fill(file)
+
+    return make
+
+
+def _shard_but(**changed: Any) -> Callable[[Path], None]:
+    """A shard with other sets: None for one that is missing, a string for a link to another file."""
+    sets = {
+        "cubes": np.zeros((2, 3, 8, 8, 3), np.uint8), "frame": np.zeros(2, np.int32), "boxes": np.zeros((2, 4), "f4"),
+    }  # fmt: skip
+
+    def fill(file: Any) -> None:
+        import h5py
+
+        file.attrs["sha256"] = "0" * 64
+        for name, content in {**sets, **changed}.items():
+            if isinstance(content, str):
+                file[name] = h5py.ExternalLink(content, name)
+            elif content is not None:
+                file[name] = content
+
+    return _hdf5(fill)
+
+
+def _tarred(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with tarfile.open(path, "w:gz") as archive:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, link
+            archive.addfile(member)
+
+    return make
+
+
+def _zipped(name: str, content: bytes = b"") -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content)
+
+    return make
+
+
+def _tensors(**arrays: Any) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        from safetensors.numpy import save_file
+
+        save_file(arrays, path)
+
+    return make
+
+
+def _png(width: int, height: int) -> bytes:
+    """The header of a picture of any size, and next to nothing of its content."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    )
+
+
+def _picture(mode: str, size: tuple[int, int] = (64, 48), **how: Any) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        from PIL import Image
+
+        Image.new(mode, size).save(path, **how)
+
+    return make
+
+
+def _film(**how: Any) -> Callable[[Path], None]:
+    return lambda path: videos.write(path, **{"frames": list(videos.pictures(6, 64, 48)), **how}) and None
+
+
+def _sound(path: Path) -> None:
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        file.mux([*stream.encode(frame), *stream.encode()])
+
+
+def _text(content: "str | bytes") -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(content.encode() if isinstance(content, str) else content) and None
+
+
+def _array(content: Any, **how: Any) -> Callable[[Path], None]:
+    return lambda path: np.save(path, content, **how)
+
+
+_COCO = '{"images": [{"id": 1, "file_name": "a/1.png", "frame_id": %s}], "annotations": [%s]}'
+_CSV, _REGIONS = "clip,frame,x1,y1,x2,y2\n", "clip,frame,track,x1,y1,x2,y2\n"
+
+# Reader, what is odd, how it is made.
+ODD: list[tuple[str, str, Callable[[Path], object]]] = [
+    ("video mp4", "sound alone", _sound),
+    ("video mp4", "another rate than any", _film(fps=1000)),
+    ("video mkv", "one frame of 8x8", _film(codec="ffv1", frames=[np.zeros((8, 8, 3), np.uint8)])),
+    ("video mkv", "wide as a hair", _film(codec="ffv1", frames=[np.zeros((1, 8000, 3), np.uint8)])),
+    ("video mkv", "a length of an hour", lambda p: videos.claiming(_film()(p) or p, 90_000)),
+    ("video avi", "a length of nothing", lambda p: videos.claiming(_film(codec="mpeg4")(p) or p, 0)),
+    ("video avi", "a playlist", _text("#EXTM3U\n/etc/passwd\n")),
+    ("video mp4", "a list of files", _text("ffconcat version 1.0\nfile /etc/passwd\n")),
+    ("image png", "60,000 x 60,000", _text(_png(60_000, 60_000))),
+    ("image png", "2^31 px wide", _text(_png(2**31 - 1, 1))),
+    ("image png", "no pixels", _text(_png(0, 0))),
+    ("image png", "16 bits", _picture("I;16")),
+    ("image png", "one bit", _picture("1")),
+    ("image png", "grey with alpha", _picture("LA")),
+    ("image png", "animated", _picture("RGB", save_all=True, append_images=[])),
+    ("image png", "8x8", _picture("RGB", (8, 8))),
+    ("image jpg", "CMYK", _picture("CMYK")),
+    ("image jpg", "a PNG", _text(_png(64, 48))),
+    ("npy of numbers", "objects", _array(np.array([None, 1]), allow_pickle=True)),
+    ("npy of numbers", "letters", _array(np.array(["a"]))),
+    ("npy of numbers", "a record", _array(np.zeros(2, [("a", "f4")]))),
+    ("npy of objects", "a dictionary", _array(np.array({"a": 1}, object), allow_pickle=True)),
+    ("npy of objects", "a function", _array(np.array([print, None]), allow_pickle=True)),
+    ("npy of objects", "one number", _array(np.float64(1))),
+    ("matlab 5", "no cells", lambda p: __import__("scipy.io").io.savemat(p, {"gt": np.eye(2)})),
+    ("matlab 7.3", "no cells", _hdf5(lambda f: f.create_dataset("gt", data=np.eye(2)))),
+    ("matlab 7.3", "a group", _hdf5(lambda f: f.create_group("gt"))),
+    ("cube shard", "no digest", _hdf5(lambda f: f.create_group("cubes"))),
+    *(("cube shard", f"no {name}", _shard_but(**{name: None})) for name in ("cubes", "frame", "boxes")),
+    *(("cube shard", f"{name} in another file", _shard_but(**{name: "/etc/passwd"})) for name in ("cubes", "frame")),
+    ("cube shard", "text for cubes", _shard_but(cubes=np.array([b"a", b"b"]))),
+    ("cube shard", "fewer frames", _shard_but(frame=np.zeros(1, np.int32))),
+    ("cube shard", "a number for cubes", _shard_but(cubes=1.0)),
+    ("flow", "nothing in it", _hdf5(lambda f: None)),
+    ("flow", "a group", _hdf5(lambda f: f.create_group("flow"))),
+    ("flow", "another shape", _hdf5(lambda f: f.create_dataset("flow", data=np.zeros(5)))),
+    ("network", "nothing in it", _tensors()),
+    ("network", "other arrays", _tensors(a=np.zeros((2, 2), np.float32))),
+    ("table", "another table", lambda p: __import__("pandas").DataFrame({"x": [1]}).to_parquet(p)),
+    ("json", "NaN", _text('{"a": NaN}')),
+    ("manifest", "a path that leaves", _text('{"dataset": "a", "layout": "b", "clips": [{"name": "../x"}]}')),
+    ("manifest", "a list", _text("[]")),
+    ("params", "an object of Python", _text("!!python/object/apply:os.system [id]\n")),
+    ("params", "names that hold each other", _text("a: &a [*a]\n")),
+    ("settings of one data set", "laughs", _text(
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)))),
+    ("settings of one data set", "infinity", _text("eta: .inf\n")),
+    ("settings of one data set", "a list", _text("- 1\n")),
+    ("labels", "frames of a clip that is not there", _text("clip,first,last\nb,0,1\n")),
+    ("labels", "a number of 5,000 digits", _text(f"clip,first,last\na,0,{'9' * 5000}\n")),
+    ("labels", "a quote that never ends", _text('clip,first,last\n"a,0,1\n')),
+    ("labels", "digits of another script", _text("clip,first,last\na,0,\u0661\n")),
+    ("regions", "a box inside out", _text(f"{_REGIONS}a,0,1,5,5,1,1\n")),
+    ("regions", "infinity", _text(f"{_REGIONS}a,0,1,1,1,inf,5\n")),
+    ("regions", "a frame too many", _text(f"{_REGIONS}a,99,1,1,1,5,5\n")),
+    ("boxes csv", "a box inside out", _text(f"{_CSV}a,0,5,5,1,1\n")),
+    ("boxes csv", "a frame before the first", _text(f"{_CSV}a,-1,1,1,5,5\n")),
+    ("boxes csv", "another clip", _text(f"{_CSV}../../etc,0,1,1,5,5\n")),
+    ("boxes csv", "1e400", _text(f"{_CSV}a,0,1,1,5,1e400\n")),
+    ("boxes coco", "an image that is not there", _text(_COCO % (0, '{"image_id": 2, "bbox": [1, 1, 4, 4]}'))),
+    ("boxes coco", "three numbers", _text(_COCO % (0, '{"image_id": 1, "bbox": [1, 1, 4]}'))),
+    ("boxes coco", "frame 10^30", _text(_COCO % (10**30, '{"image_id": 1, "bbox": [1, 1, 4, 4]}'))),
+    ("boxes coco", "a list", _text("[]")),
+    ("boxes npy", "too few frames", _array(np.ones((1, 1, 4)))),
+    ("boxes npy", "five numbers", _array(np.ones((2, 1, 5)))),
+    ("boxes npy", "NaN", _array(np.full((2, 1, 4), np.nan))),
+    ("field flo", "of 2^31 px", _text(b"PIEH" + b"\xff\xff\xff\x7f" * 2)),
+    ("field kitti", "of 8 bits", _picture("RGB", (32, 24))),
+    ("field kitti", "60,000 x 60,000", _text(_png(60_000, 60_000))),
+    ("mask picture", "60,000 x 60,000", _text(_png(60_000, 60_000))),
+    ("mask picture", "all black", _picture("L")),
+    ("mask drawn", "two corners", _text('{"ignore": [[[0, 0], [1, 1]]]}')),
+    ("mask drawn", "beyond the frame", _text('{"ignore": [[[0, 0], [1, 1], [2, 1e300]]]}')),
+    ("mask drawn", "nested without end", _text('{"ignore": ' + "[" * 50_000)),
+    ("tar", "..", _tarred("Mini/../../out")),
+    ("tar", "from the root", _tarred("/etc/out")),
+    ("tar", "a link", _tarred("Mini/a", tarfile.SYMTYPE, "/etc/passwd")),
+    ("tar", "a hard link", _tarred("Mini/a", tarfile.LNKTYPE, "../../x")),
+    ("tar", "a device", _tarred("Mini/a", tarfile.CHRTYPE)),
+    ("zip", "..", _zipped("Mini/../../out")),
+    ("zip", "of Windows", _zipped("Mini\\..\\..\\out")),
+    ("zip", "a bomb", _zipped("Mini/a", bytes(50 << 20))),
+]  # fmt: skip
+
+
+def odd() -> Iterator[tuple[Reader, str, bytes]]:
+    """Every one of ODD, with its reader."""
+    readers = {reader.name: reader for reader in _readers()}
+    for name, what, make in ODD:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"input{readers[name].suffix}"
+            make(path)
+            yield readers[name], what, path.read_bytes()
 
 
 def _late(*_: object) -> None:
@@ -261,6 +496,7 @@ def corpus() -> Iterator[tuple[Reader, str, bytes]]:
         data = healthy(reader)
         for name, damage in DAMAGES.items():
             yield reader, name, damage(data, random.Random(f"{reader.name} {name}"))
+    yield from odd()
 
 
 def fuzz(seconds: float, seed: int) -> Iterator[tuple[Reader, str, bytes]]:
