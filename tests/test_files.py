@@ -120,7 +120,7 @@ def test_numbers_that_json_does_not_have_are_refused_and_nothing_is_written(tmp_
 def test_a_missing_or_damaged_json_names_file_and_command(tmp_path):
     with pytest.raises(VadError, match=r"a\.json: not found; make it first with `the command`"):
         read_json(tmp_path / "a.json", "`the command`")
-    for content in (b'{"x": ', b"\xff\xfe"):
+    for content in (b'{"x": ', b"\xff\xfe", b"[" * 100_000):
         (tmp_path / "a.json").write_bytes(content)
         with pytest.raises(VadError, match=r"a\.json: damaged \(.*; make it again with `the command`"):
             read_json(tmp_path / "a.json", "`the command`")

@@ -147,10 +147,7 @@ def _pictured(path: Path) -> np.ndarray:
 
 def _drawn(path: Path) -> np.ndarray:
     expected = 'expected {"ignore": [[[x, y], …], …]} or "watch", x and y being shares of width and height, 0 to 1'
-    try:
-        content = read_json(path, "`vad draw-mask`")
-    except RecursionError:
-        raise VadError(f"{path}: nested too deep; {expected}") from None
+    content = read_json(path, "`vad draw-mask`")
     if not isinstance(content, dict) or not content or not content.keys() <= {"ignore", "watch"}:
         raise VadError(f"{path}: {expected}")
     pictures = {}

@@ -188,13 +188,21 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, re.sub("[\ud800-\udfff]", lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n")
 
 
+def parsed_json(text: str) -> Any:
+    """What a text says in JSON. Raises ValueError where it is none, or is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 def read_json(path: Path, made_by: str) -> Any:
     """Read a JSON file that an earlier command, `made_by`, leaves. Raises VadError naming that command."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parsed_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing(path, made_by) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise unreadable(path, error, made_by) from None
 
 
@@ -204,7 +212,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError):
-            if isinstance(row := json.loads(line), dict):
+            if isinstance(row := parsed_json(line), dict):
                 yield row
 
 

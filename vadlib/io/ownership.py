@@ -292,7 +292,7 @@ def _entries(folder: Path) -> dict[str, set[str]]:
     for line in (folder / LEDGER).read_bytes().splitlines()[1:]:
         try:
             what, name = json.loads(line)
-        except ValueError:  # a full disk cut it short, before what it speaks of was there
+        except (ValueError, RecursionError):  # a full disk cut it short, before what it speaks of was there
             continue
         if what == GONE:
             entries.pop(name, None)

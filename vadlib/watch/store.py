@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from vadlib.errors import VadError
 from vadlib.footage.score import Rows
-from vadlib.io.files import json_lines
+from vadlib.io.files import json_lines, parsed_json
 from vadlib.io.ownership import BEING_MADE, LEDGER, begin, discard, is_made, note, own, remove_empty, settle
 from vadlib.watch.events import Event, clock
 
@@ -130,7 +130,7 @@ class Store:
         """The events of earlier runs, the oldest first."""
         for folder in [*_old(self.folder / "events")][-LISTED:]:
             with contextlib.suppress(OSError, ValueError):
-                event = json.loads((folder / "event.json").read_text(encoding="utf-8"))
+                event = parsed_json((folder / "event.json").read_text(encoding="utf-8"))
                 if event["id"] == folder.name and event["begin"][:10] == folder.parent.name:
                     yield event
 
