@@ -35,7 +35,7 @@ from vadlib.manifest import Clip, Manifest, save_manifest
 from vadlib.pipeline import package
 from vadlib.pipeline.mapping import map_clips, scratch_folder
 from vadlib.scoring.thresholds import Threshold
-from vadlib.settings import ComputeSettings
+from vadlib.settings import ComputeSettings, DatasetSettings
 
 LEDGER = ".vadlib"
 CLIPS = [Clip(name, "training", "", 1, 4, 4) for name in ("01", "02")]
@@ -108,7 +108,8 @@ def _quick():
         patch.setattr(training, "load_calibration", lambda places: found)
         patch.setattr(training, "learned_from", lambda clips, before: Learned(None, 16, 16))  # there are no clips
         patch.setattr(many, "read_package", lambda folder: SimpleNamespace(threshold=THRESHOLD))
-        patch.setattr(many, "make_scorer", lambda *_: SimpleNamespace(learned=None))
+        loaded = SimpleNamespace(learned=None, scorer=SimpleNamespace(settings=DatasetSettings()))
+        patch.setattr(many, "make_scorer", lambda *_: loaded)
         patch.setattr(scoring, "score_frames", scored)
         patch.setattr(find, "open_video", opened)
         patch.setattr(find, "claimed_length", lambda *_: None)
