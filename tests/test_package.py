@@ -171,8 +171,8 @@ def test_a_damaged_or_incomplete_folder_is_one_line(copied, damage):
 
 
 EVIDENCE = {
-    "nothing": ({}, "speed.seen: no rows of 2 numbers"),
-    "no places": ({"place.places": None}, "place.places: no rows of 4 numbers"),
+    "nothing": ({}, "has no `speed`, an earlier version made it; train again"),
+    "no places": ({"place.places": None}, "has no `place`, an earlier version made it; train again"),
     "other features": ({"looks.features": np.ones((3, 7), np.float32)}, "looks.features: no rows of 1280 numbers"),
     "integers": ({"place.places": np.ones((3, 4), np.int32)}, "place.places: no rows of 4 numbers"),
     "no rows": ({"place.places": np.ones((0, 4), np.float32)}, "place.places: no rows of 4 numbers"),
@@ -189,7 +189,8 @@ def test_evidence_that_is_not_what_was_learned_is_one_line(copied, damage):
     with pytest.raises(VadError, match=re.escape(expected)) as caught:
         read_package(copied).scorer(make_engine(COMPUTE))
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(f"{copied / 'evidence.safetensors'}: damaged")
+    assert str(caught.value).startswith(f"{copied / 'evidence.safetensors'}: ")
+    assert "train again" in str(caught.value)
 
 
 def test_imported_boxes_cannot_see_new_footage_and_the_error_says_what_can(copied):
