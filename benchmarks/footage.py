@@ -24,6 +24,7 @@ from vadlib.engine.engine import Engine, make_engine
 from vadlib.flow.fields import flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
 from vadlib.footage.stream import FootageScorer, score_frames
+from vadlib.manifest import Clip
 from vadlib.pipeline.build import boxes_of_frames
 from vadlib.pipeline.detect import detect_boxes
 from vadlib.pipeline.flow import compute_flow
@@ -137,56 +138,53 @@ def untrained_scorer(settings: DatasetSettings, frozen: Mapping[Branch, nn.Modul
     return replace(scorer, calibration=Calibration({settings.eta[0]: dict.fromkeys(value_names(scorer), normal)}, {}))
 
 
+def first_frames(places: Places, settings: DatasetSettings) -> tuple[Clip, list[np.ndarray], FootageScorer]:
+    """A clip, its first frames, and all models of the paper's sizes, loaded."""
+    clip = places.load_manifest().clips[0]
+    engine = make_engine(ComputeSettings())
+    frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
+    scorer = FootageScorer(
+        untrained_scorer(settings, frozen, engine),
+        make_detector(settings.detector, places.weights, places.data, (clip,)),
+        make_estimator(settings.flow, places.flow_weights, places.data),
+        ComputeSettings().score_batch,
+    )
+    return clip, list(read_frames(clip))[:SCORED], scorer
+
+
+def one_pass(scorer: FootageScorer, clip: Clip, frames: list[np.ndarray]) -> Work:
+    """Frames to frame scores as `vad score` does it."""
+    return lambda: sum(1 for _ in score_frames(scorer, clip, ((0.0, frame) for frame in frames)))
+
+
 def end_to_end_work(places: Places, settings: DatasetSettings) -> tuple[Work, Work]:
     """A clip's first frames to frame scores at the paper's sizes, all models loaded: in one pass, and literally.
 
     Both have the same boxes and flow to compute; the literal way scores a frame's cubes by themselves.
     """
-    clip = places.load_manifest().clips[0]
-    frames = list(read_frames(clip))[:SCORED]
-    engine = make_engine(ComputeSettings())
-    detector = make_detector(settings.detector, places.weights, places.data, (clip,))
-    estimator = make_estimator(settings.flow, places.flow_weights, places.data)
-    frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
-    scorer = FootageScorer(
-        untrained_scorer(settings, frozen, engine), detector, estimator, ComputeSettings().score_batch
-    )
+    clip, frames, scorer = first_frames(places, settings)
     literal = {branch: network.eval() for branch, network in literal_networks().items()}
     plain = make_engine(ComputeSettings(precision="fp32", device="cpu"))
 
-    def one_pass() -> int:
-        return sum(1 for _ in score_frames(scorer, clip, ((0.0, frame) for frame in frames)))
-
     def literally() -> int:
-        boxes = [found.xyxy for found in detect_clip(clip, frames, detector, settings.detector)]
+        boxes = [found.xyxy for found in detect_clip(clip, frames, scorer.detector, settings.detector)]
         raw = cubes_of_clip(frames, boxes, settings.cube)
-        flow = cubes_of_clip(flow_of_clip(clip, frames, estimator), boxes, settings.cube)
+        flow = cubes_of_clip(flow_of_clip(clip, frames, scorer.estimator), boxes, settings.cube)
         for r, f in zip(raw, flow, strict=True):
             if len(r.boxes):
                 cubes, flows = (x.contiguous() for x in (plain.cubes(r.cubes), plain.flows(to_steps(f.cubes, ""))))
                 perturbed_scores(literal["raw"], literal["flow"], cubes, flows, settings.eta[0], settings.model.p)
         return len(frames)
 
-    return one_pass, literally
+    return one_pass(scorer, clip, frames), literally
 
 
 def evidence_work(places: Places, settings: DatasetSettings) -> tuple[Work, Work]:
     """A clip's first frames to frame scores in one pass, all models loaded: by `best`, and by `paper`, with the same
     networks of the paper's sizes and the same perturbation."""
-    clip = places.load_manifest().clips[0]
-    frames = list(read_frames(clip))[:SCORED]
-    engine = make_engine(ComputeSettings())
-    detector = make_detector(settings.detector, places.weights, places.data, (clip,))
-    estimator = make_estimator(settings.flow, places.flow_weights, places.data)
-    frozen = {branch: engine.for_scoring(network) for branch, network in networks().items()}
-    best = untrained_scorer(settings, frozen, engine)
-    paper = replace(best, settings=settings.model_copy(update={"best": settings.paper}), evidence={})
-
-    def one_pass(scorer: Scorer) -> Work:
-        loaded = FootageScorer(scorer, detector, estimator, ComputeSettings().score_batch)
-        return lambda: sum(1 for _ in score_frames(loaded, clip, ((0.0, frame) for frame in frames)))
-
-    return one_pass(best), one_pass(paper)
+    clip, frames, best = first_frames(places, settings)
+    by_paper = replace(best.scorer, settings=settings.model_copy(update={"best": settings.paper}), evidence={})
+    return one_pass(best, clip, frames), one_pass(replace(best, scorer=by_paper), clip, frames)
 
 
 def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
@@ -236,10 +234,10 @@ def rows(wanted: set[str], rounds: int) -> Iterator[dict[str, object]]:
             yield row("build", "cubes/s/core", alternate([work, plain_build_work(places)], rounds), peak.mb,
                       "a list of float cubes, .npy")  # fmt: skip
         if "end_to_end" in wanted:
-            one_pass, literally = end_to_end_work(places, settings)
+            passing, literally = end_to_end_work(places, settings)
             with Peak() as peak:
-                one_pass()
-            yield row("end_to_end", "frames/s", alternate([one_pass, literally], rounds), peak.mb, "literal, by frame")
+                passing()
+            yield row("end_to_end", "frames/s", alternate([passing, literally], rounds), peak.mb, "literal, by frame")
         if "evidence" in wanted:
             best, paper = evidence_work(places, settings)
             with Peak() as peak:

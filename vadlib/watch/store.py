@@ -150,7 +150,7 @@ class Store:
                 note(path, BEING_MADE)  # it grows, and a kill may leave it at any length
             else:
                 begin(path)
-                old = sorted({*path.parent.glob("*.csv"), path})[: -kept or None] if kept else []
+                old = sorted({*path.parent.glob("*.csv"), path})[:-kept] if kept else []
                 for file in (file for file in old if is_made(file)):
                     discard(file)
                     settle(file)
