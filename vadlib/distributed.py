@@ -5,8 +5,6 @@ batch: local ones would be of half as many cubes with every doubling of processe
 SyncBatchNorm runs on GPUs alone, hence `SyncedBatchNorm`.
 """
 
-import math
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vadlib.cubes.shards import Batch, CubeSet, take
 from vadlib.engine.engine import Engine
-from vadlib.errors import VadError
 from vadlib.models.objective import reconstruction_loss
 from vadlib.settings import Branch, TrainingSettings
-from vadlib.training import Progress, learning_rate, make_optimiser
+from vadlib.training import Progress, make_optimiser, run_steps, state_of
 
 
 def train_branch_together(
@@ -44,48 +41,22 @@ def train_branch_together(
     `after_step` are called in the first process alone, and `keep` once more at the end.
     """
     rank, world = dist.get_rank(), dist.get_world_size()
-    if not len(cubes):
-        raise VadError("no training cubes: no frame of the training clips has a box; look at the detector's settings")
     network = synchronised(engine.for_training(network))
     optimiser = make_optimiser(network, settings.lr, settings.adam_eps)
-    progress = Progress()
-    if resume is not None:
-        network.load_state_dict(resume["network"])
-        optimiser.load_state_dict(resume["optimiser"])
-        progress = Progress(resume["step"], resume["losses"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Grad strides")  # weights are channels last, the sums are not
         together = DistributedDataParallel(network)
-        steps_an_epoch = math.ceil(len(cubes) / settings.batch)
-        total = steps_an_epoch * settings.epochs
-        kept = time.monotonic()
 
-        def state() -> dict[str, Any]:
-            return {
-                "network": network.state_dict(), "optimiser": optimiser.state_dict(),
-                "step": progress.step, "losses": progress.losses,
-            }  # fmt: skip
+        def step(batch: Batch) -> float:
+            return _step(together, optimiser, branch, *share_of(batch, rank, world), p, engine)
 
-        for epoch in range(progress.step // steps_an_epoch, settings.epochs):
-            for batch in cubes.shuffled(settings.batch, epoch, skip=progress.step - epoch * steps_an_epoch):
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(settings, progress.step, total)
-                own, share = share_of(batch, rank, world)
-                per_element = _step(together, optimiser, branch, own, share, p, engine)
-                if not math.isfinite(per_element):
-                    raise VadError(
-                        f"training the {branch} branch: the loss is {per_element} at step {progress.step + 1} of "
-                        f"{total}; lower `training.lr`, or set `compute.precision: fp32`"
-                    )
-                progress.step += 1
-                progress.losses.append(per_element)
-                if rank == 0 and after_step:
-                    after_step(progress)
-                if rank == 0 and keep and time.monotonic() - kept > settings.checkpoint_seconds:
-                    keep(state())
-                    kept = time.monotonic()
-    if rank == 0 and keep:
-        keep(state())
+        if rank:
+            keep = after_step = None
+        progress = run_steps(
+            step, network, optimiser, branch, cubes, settings, resume=resume, keep=keep, after_step=after_step
+        )
+    if keep:
+        keep(state_of(network, optimiser, progress))
     return progress
 
 

@@ -50,10 +50,33 @@ def train_branch(
 
     Raises VadError where there are no cubes, or the loss is no longer a number.
     """
-    if not len(cubes):
-        raise VadError("no training cubes: no frame of the training clips has a box; look at the detector's settings")
     network = engine.for_training(network)
     optimiser = make_optimiser(network, settings.lr, settings.adam_eps)
+
+    def step(batch: Batch) -> float:
+        return training_step(network, optimiser, branch, batch, p, engine)
+
+    return run_steps(step, network, optimiser, branch, cubes, settings, resume=resume, keep=keep, after_step=after_step)
+
+
+def run_steps(
+    step: Callable[[Batch], float],
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    branch: Branch,
+    cubes: CubeSet,
+    settings: TrainingSettings,
+    *,
+    resume: dict[str, Any] | None,
+    keep: Callable[[dict[str, Any]], None] | None,
+    after_step: Callable[[Progress], None] | None,
+) -> Progress:
+    """All steps that are left of a training; `step` takes one on a batch and returns its loss per element.
+
+    The rest, and what is raised, is as `train_branch` has it.
+    """
+    if not len(cubes):
+        raise VadError("no training cubes: no frame of the training clips has a box; look at the detector's settings")
     progress = Progress()
     if resume is not None:
         network.load_state_dict(resume["network"])
@@ -66,7 +89,7 @@ def train_branch(
         for batch in cubes.shuffled(settings.batch, epoch, skip=progress.step - epoch * steps_an_epoch):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(settings, progress.step, total)
-            per_element = training_step(network, optimiser, branch, batch, p, engine)
+            per_element = step(batch)
             if not math.isfinite(per_element):
                 raise VadError(
                     f"training the {branch} branch: the loss is {per_element} at step {progress.step + 1} of {total}; "
@@ -77,7 +100,7 @@ def train_branch(
             if after_step:
                 after_step(progress)
             if keep and time.monotonic() - kept > settings.checkpoint_seconds:
-                keep(_state(network, optimiser, progress))
+                keep(state_of(network, optimiser, progress))
                 kept = time.monotonic()
     return progress
 
@@ -109,7 +132,8 @@ def learning_rate(settings: TrainingSettings, step: int, total: int) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
-def _state(network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> dict[str, Any]:
+def state_of(network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> dict[str, Any]:
+    """What a training goes on from: what `keep` is given."""
     return {
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
