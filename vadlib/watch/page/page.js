@@ -35,7 +35,7 @@ function showHealth(card, camera) {
     Model: camera.model,
     Score: camera.score === null ? "no boxes" : camera.score.toFixed(1), "Threshold": camera.threshold.toFixed(1),
     "Frames/s": camera.frames_per_s.toFixed(1), "Scored/s": camera.looked_at_per_s.toFixed(1),
-    "Every n-th": camera.n, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
+    "Every n-th": camera.k > 1 ? `${camera.n}, an object ${camera.n * camera.k}` : camera.n, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
     "Left out": camera.left_out, "Reconnects": camera.reconnects, "Events": camera.events,
     "Drift": camera.drift.map((d) => d.state === "unknown" ? `${d.days} of 3 days` : d.state).join(", "),
   };
