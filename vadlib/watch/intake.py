@@ -134,5 +134,10 @@ class Every:
 
 
 def levels(least: int) -> list[tuple[int, int]]:
-    """n and k, from all that may be looked at down to the least, each less work than the one before."""
-    return [(least, k) for k in (1, 2, 3)] + [(n, 2) for n in range(least + 1, MOST_EVERY + 1)]
+    """n and k, from all that may be looked at down to the least, each less work than the one before.
+
+    Of what costs about as much the better by `scripts/savings.py`: up to every sixth frame of an object, k costs less
+    than n; beyond, frames are missed either way.
+    """
+    steps = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), *((n, 1) for n in range(3, MOST_EVERY + 1)), (MOST_EVERY, 2)]
+    return [(least, 1), *(step for step in steps if step > (least, 1))]
