@@ -1,7 +1,7 @@
 """Render recordings of the embedded street as a camera's owner has them: a day of normal life, and another in whose
 last recording something odd happens once.
 
-    python scripts/recordings.py --output recordings --count 6 --minutes 1
+    python scripts/two_days.py --output recordings --count 6 --minutes 1
 
 Leaves `2026-01-30/08-00-00.mp4` and so on, `2026-01-31/…` likewise, and `truth.csv`: which frames of which recording
 are odd, and of what kind. For trying commands by, and for what is measured of them.
@@ -26,7 +26,7 @@ DAYS = ("2026-01-30", "2026-01-31")
 GRID = 32  # px, the renderer's: what is over is cut off at the top, where there are house fronts
 
 
-def recordings(
+def two_days(
     output: Annotated[Path, typer.Option(help="The folder to make.")],
     count: Annotated[int, typer.Option(min=1, help="Recordings of each day.")] = 6,
     minutes: Annotated[float, typer.Option(min=0.1, help="Of each recording.")] = 1.0,
@@ -84,4 +84,4 @@ def write(
 
 
 if __name__ == "__main__":
-    run(recordings)
+    run(two_days)
