@@ -56,7 +56,9 @@ def test_training_says_how_much_there_is_and_scoring_and_watching_what_is_otherw
     done = vad("train", tmp_path / "normal", "--output", model, "--settings", tmp_path / "s.yaml")
     assert done.exit_code == 0, done.output
     assert re.search(
-        r"^72 frames, 0.0 minutes of normal footage; about 700 frames are wanted", done.stderr, re.MULTILINE
+        r"^72 frames, 0.0 minutes of normal footage; about 700 frames are wanted.*\nit will take about \d+ s on this",
+        done.stderr,
+        re.MULTILINE,
     )
     assert json.loads((model / "footage.json").read_text()) == {
         "fps": 25.0, "size": [96, 64], "clips": [identity(tmp_path / f"normal/{number}.mp4") for number in range(2)]

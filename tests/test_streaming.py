@@ -80,6 +80,47 @@ def test_a_frame_that_waited_long_enough_is_scored_in_a_smaller_batch(project, s
     np.testing.assert_allclose([f.score for f in found], [f.score for f in expected], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("held", [1, 100])
+def test_an_object_is_measured_in_every_so_many_th_frame_and_its_speed_in_all(project, scorer, held, monkeypatch):
+    """What networks said of it last stands for it between, as it is told of its first frames; nothing else changes."""
+    video, count = project / "data/mini/testing/01.mp4", 0
+    expected = streamed(scorer, video)
+    measure = type(scorer.scorer).measure
+
+    def counted(self, cubes, etas, *, seen=False):
+        nonlocal count
+        count += len(cubes.raw)
+        return measure(self, cubes, etas, seen=seen)
+
+    monkeypatch.setattr(type(scorer.scorer), "measure", counted)
+    for every in (1, 3):
+        count, pace = 0, Pace(held=held, measured=lambda every=every: every)
+        found = list(score_frames(raw_scores(scorer), CLIP, read_footage(video, "01", 25), pace=pace))
+        whole = list(score_frames(raw_scores(scorer), CLIP, read_footage(video, "01", 25), pace=Pace(held=held)))
+        count -= sum(len(frame.boxes) for frame in whole)
+        last: dict[int, dict] = {}
+        due: dict[int, int] = {}
+        for kept, own in zip(found, whole, strict=True):
+            np.testing.assert_array_equal(kept.boxes, own.boxes)
+            for name in ("speed", "velocity", "dwell"):
+                np.testing.assert_array_equal(kept.parts[name], own.parts[name])
+            for place, track in enumerate(own.tracks.tolist()):
+                if (kept.number - due.get(track, kept.number)) % every == 0:
+                    last[track] = {name: own.parts[name][place] for name in ("raw", "flow", "looks")}
+                due.setdefault(track, kept.number)
+                for name, value in last[track].items():
+                    assert kept.parts[name][place] == pytest.approx(value, rel=1e-4, abs=1e-5), (kept.number, name)
+        boxes = sum(len(frame.boxes) for frame in expected)
+        assert count == boxes if every == 1 else count < boxes / 2
+
+
+def raw_scores(scorer):
+    """The same without averages along tracks."""
+    settings = scorer.scorer.settings
+    best = settings.best.model_copy(update={"track_half_life": 0.0})
+    return replace(scorer, scorer=replace(scorer.scorer, settings=settings.model_copy(update={"best": best})))
+
+
 def test_frames_are_read_no_further_ahead_than_detector_window_and_waiting_need(scorer):
     """However long the footage, and also where nothing is ever found."""
     taken = 0

@@ -28,7 +28,7 @@ from vadlib.watch.camera import Camera, Rolls
 from vadlib.watch.choice import Choice
 from vadlib.watch.events import Rules
 from vadlib.watch.model import Model
-from vadlib.watch.rule import Rule, check_models, is_grey, names_of, parse_model
+from vadlib.watch.rule import Rule, check_models, is_dark, is_grey, names_of, parse_model
 from vadlib.watch.service import Watch, camera_status
 from vadlib.watch.sources import Captured, Cut, parse_source
 from vadlib.watch.store import Store
@@ -59,6 +59,18 @@ def test_infrared_is_grey_whatever_the_noise_and_the_lettering_and_a_street_by_d
         assert not is_grey(scene(True, *size))
 
 
+def test_a_street_at_night_is_dark_whatever_lamps_it_has_and_by_day_it_is_not():
+    for colour in (True, False):
+        day = scene(colour)
+        night = day // 5
+        night[:40, 80:] = 250  # a lamp, and what it lights: a quarter of the picture
+        assert is_dark(night)
+        assert not is_dark(day)
+        day[:60] = 0  # and a house in front of it, in the shade
+        assert is_dark(day)
+        assert not is_dark(scene(colour) // 2)  # an overcast day
+
+
 @pytest.mark.parametrize(
     ("rule", "times"),
     [("20:00-06:00", {"19:59": 0, "20:00": 1, "23:59": 1, "00:00": 1, "05:59": 1, "06:00": 0, "12:00": 0}),
@@ -80,7 +92,8 @@ def test_hours_are_local_and_may_go_over_midnight(rule, times):
         (["day", "dusk@05:00-06:01", "night@20:00-06:00"], "both rules may hold at a time"),
         (["day", "dusk@18:00-21:00", "night@grey"], "both rules may hold at a time"),
         (["day", "night@grey", "./day@grey"], "the same folder"),
-        (["day", "night@dark"], "--model night@dark: 'dark' is no rule, and there is no such folder; expected"),
+        (["day", "dusk@dark", "night@grey"], "both rules may hold at a time"),
+        (["day", "night@black"], "--model night@black: 'black' is no rule, and there is no such folder; expected"),
         (["day", "night@20:00-24:00"], "'20:00-24:00' is no rule"),
         (["day", "night@20:00-20:00"], "begins and ends at the same time"),
     ],

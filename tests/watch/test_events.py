@@ -27,12 +27,26 @@ def made(scores: list[float], rules: Rules, fps: float = 10.0) -> list[tuple]:
 
 def test_an_event_begins_once_it_has_lasted_and_ends_after_a_gap():
     scores = [0] * 5 + [11, 12, 15, 13, 12, 11, 11] + [0] * 15
-    assert made(scores, Rules(shortest=0.29)) == [("begin", 0.5, 0.8, 15), ("end", 0.5, 1.1, 15)]
+    assert made(scores, Rules(shortest=0.39)) == [("begin", 0.5, 0.8, 15), ("end", 0.5, 1.1, 15)]
 
 
 def test_what_is_shorter_is_none():
     assert made([0, 30, 30, 0] + [0] * 20, Rules(shortest=0.29)) == []
     assert len(made([0, 30, 0] + [0] * 20, Rules(shortest=0))) == 2
+
+
+def test_a_frame_stands_for_the_time_since_the_one_before_but_not_across_a_cut():
+    """Where every sixth frame is looked at, half a second is two frames or three."""
+    short = [0, 30, 30, 0, 0, 0, 0, 0]
+    assert len(made(short, Rules(shortest=0.5), fps=25 / 6)) == 0
+    assert len(made(short, Rules(shortest=0.47), fps=25 / 6)) == 2
+    assert len(made(short, Rules(shortest=0.09), fps=25)) == 0
+    maker = EventMaker("door", THRESHOLD, Rules(shortest=0.47))
+    list(maker.see(Seen(BEGIN, 0.0, 0.0)))
+    list(maker.end("the stream was cut"))
+    assert not list(maker.see(Seen(BEGIN + 30, 30.0, 30.0)))
+    assert not list(maker.see(Seen(BEGIN + 30.24, 30.24, 30.0)))
+    assert list(maker.see(Seen(BEGIN + 30.48, 30.48, 30.0)))
 
 
 def test_it_goes_on_above_the_lower_threshold_through_short_gaps_and_frames_without_boxes():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vadlib.watch.intake import FEWEST_FRAMES, MOST_EVERY, MOST_FRAMES, Every, Intake
+from vadlib.watch.intake import FEWEST_FRAMES, MOST_EVERY, MOST_FRAMES, Every, Intake, levels
 from vadlib.watch.sources import Captured, Cut
 
 
@@ -44,7 +44,7 @@ def test_large_frames_wait_in_smaller_numbers():
     assert intake.taken_in == FEWEST_FRAMES
 
 
-def test_n_rises_where_frames_wait_and_falls_slower_each_time_it_was_too_early():
+def test_less_is_looked_at_where_frames_wait_and_more_slower_each_time_it_was_too_early():
     now, fill = 0.0, 0.0
     every = Every(lambda: fill, lambda: now)
     assert [every.wanted() for _ in range(5)] == [True] * 5
@@ -57,28 +57,53 @@ def test_n_rises_where_frames_wait_and_falls_slower_each_time_it_was_too_early()
             found.append(every.wanted())
         return found
 
+    def level() -> tuple[int, int]:
+        return every.n, every.k
+
     fill = 0.5
     run(0.8)
     fill = 0.0  # it was a burst
     run(0.2)
-    assert every.n == 1
+    assert level() == (1, 1)
     fill = 0.5
     run(1.2)
-    assert every.n == 2
+    assert level() == (1, 2)
+    run(1.2)
+    assert level() == (1, 3)
     run(60)
-    assert every.n == MOST_EVERY
+    assert level() == (MOST_EVERY, 2)
     looked_at = run(12)
     assert looked_at[:MOST_EVERY].count(True) == 1
     fill = 0.0
     run(9)
-    assert every.n == MOST_EVERY
+    assert level() == (MOST_EVERY, 2)
     run(2)
-    assert every.n == MOST_EVERY - 1
+    assert level() == (MOST_EVERY, 1)
     fill = 0.5  # too early
     run(2)
-    assert every.n == MOST_EVERY
+    assert level() == (MOST_EVERY, 2)
     fill = 0.0
     run(15)
-    assert every.n == MOST_EVERY
+    assert level() == (MOST_EVERY, 2)
     run(6)
-    assert every.n == MOST_EVERY - 1
+    assert level() == (MOST_EVERY, 1)
+
+
+def test_each_step_down_is_less_work_and_another_model_begins_no_higher():
+    for least in range(1, MOST_EVERY + 1):
+        detector, networks = zip(*((1 / n, 1 / (n * k)) for n, k in levels(least)), strict=True)
+        work = [2 * a + 3 * b for a, b in zip(detector, networks, strict=True)]
+        assert work == sorted(work, reverse=True)
+        assert levels(least)[0] == (least, 1)
+        assert levels(least)[-1][0] == MOST_EVERY
+    now = 0.0
+    every = Every(lambda: 0.5, lambda: now)
+    for _ in range(100):
+        now += 1 / 25
+        every.wanted()
+    before = every.n, every.k
+    assert before > (1, 2)
+    every.at_least(1)
+    assert (every.n, every.k) == before
+    every.at_least(5)
+    assert (every.n, every.k) == (5, 1)

@@ -256,7 +256,7 @@ def score(
     load(how)
     counts: Counter[str] = Counter()
     left_out = LeftOut(strict=strict)
-    started, single = time.monotonic(), True
+    started, single, any_begun = time.monotonic(), True, False
     try:
         paths = listed_paths(videos)
         if isinstance(paths, list):
@@ -272,8 +272,10 @@ def score(
             check(output / OVERVIEW)
 
         def begun() -> Iterator[tuple[Footage, Path]]:
+            nonlocal any_begun
             for footage in clips:
                 begin_folder(output)
+                any_begun = True
                 yield footage, output if single else output / footage.name
 
         for scored in score_many(how, begun()):
@@ -288,7 +290,7 @@ def score(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
     finally:
-        if output.is_dir() and not single:
+        if any_begun and not single:  # after a refusal all is as it was
             write_overview(output)
     if not isinstance(paths, list):
         left_out.tell_others()
@@ -427,8 +429,8 @@ def watch(
         list[str],
         typer.Option(
             metavar="FOLDER[@RULE]",
-            help="A model folder of `vad train`. Several, one without a rule: @HH:MM-HH:MM, local time, and @grey, "
-            "pictures without colour, say when another scores.",
+            help="A model folder of `vad train`. Several, one without a rule: @HH:MM-HH:MM, local time, @grey, "
+            "pictures without colour, and @dark, dark ones, say when another scores.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="Folder for events, their videos, and tables.")],

@@ -22,6 +22,7 @@ from vadlib.cubes.shards import Batch, join, take
 from vadlib.engine.engine import make_engine
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
+from vadlib.footage.kept import NONE, Kept
 from vadlib.footage.learned import Learned, read_learned
 from vadlib.footage.scene import WHOLE, Scene, read_scene
 from vadlib.manifest import Clip
@@ -51,6 +52,9 @@ class Pace:
     """Whether the frame of a number is looked at; asked once of each, in order; None: the scene says. The others get no
     boxes, so that neither detector nor networks work on them; flow and cubes still see them, so that what moves is as
     fast as ever."""
+    measured: Callable[[], int] | None = None
+    """In each how many-th frame that is looked at the networks measure an object; asked once of each. Between, what
+    they said of it last is kept. None: in all."""
 
 
 RECORDED = Pace()
@@ -227,6 +231,7 @@ def _cubes_scored(
     waiting: deque[_Frame] = deque()
     unscored: list[Batch] = []
     dwell, dwelt = Dwell(), np.empty(0, np.float32)  # of the cubes that are unscored
+    kept, due = Kept(), NONE  # likewise
     before = -scorer.scene.settings.every  # the last frame that was looked at
     done: list[np.ndarray] = []  # columns: score and parts, of the first cubes of the frames that wait
     names = [name for name, weight in how.weights.items() if weight]
@@ -236,8 +241,14 @@ def _cubes_scored(
         for other in unscored[1:]:
             batch = join(batch, other)
         unscored[:] = [take(batch, slice(count, None))]
-        nonlocal dwelt
-        values = scorer.scorer.measure(take(batch, slice(count)), [eta])[eta] | {"dwell": dwelt[:count]}
+        nonlocal dwelt, due
+        cubes = take(batch, slice(count))
+        if pace.measured is None:
+            values = scorer.scorer.measure(cubes, [eta])[eta]
+        else:
+            values = kept.measure(scorer.scorer, cubes, due.take(slice(count)), eta)
+            due = due.take(slice(count, None))
+        values |= {"dwell": dwelt[:count]}
         dwelt = dwelt[count:]
         parts = scorer.scorer.best_parts(values, eta)
         done.append(np.stack([scorer.scorer.scores(how, values, eta), *(parts[name] for name in names)], axis=1))
@@ -259,6 +270,8 @@ def _cubes_scored(
             worth = (raw.frame - before) / scorer.scene.settings.every
             dwelt = np.concatenate([dwelt, dwell.measure(raw.frame, raw.boxes, worth)])
             before = raw.frame
+            if pace.measured is not None:
+                due = due.join(kept.due(raw.frame, raw.boxes, pace.measured()))
         while (cubes := sum(len(batch.raw) for batch in unscored)) >= scorer.batch:
             score(scorer.batch)
         if len(waiting) >= min(pace.held, 1 + HELD_BYTES // image.nbytes) and cubes:

@@ -14,6 +14,7 @@ from vadlib.boxes.kinds.registry import weights_file
 from vadlib.boxes.table import Boxes
 from vadlib.errors import VadError
 from vadlib.footage import index
+from vadlib.footage.duration import expected
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.index import index_footage, left_out_of
 from vadlib.footage.learned import Learned, learned_from, save_learned
@@ -133,6 +134,9 @@ def train_on_footage(
         if name == "prepare":
             left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
             tell_amount(places, settings)
+            is_beginning = not instead and not (work / _DONE / "detect").exists()
+            if is_beginning and (said := expected(places, settings, compute, scene)):
+                tell(said)
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
     note(work / "package", BEING_MADE)

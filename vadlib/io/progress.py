@@ -1,10 +1,14 @@
-"""Progress bars."""
+"""Progress: a bar on a terminal, and a line a minute where there is none."""
 
 import sys
 
 from tqdm import tqdm
 
 _hidden = False
+
+MINUTE = 60.0  # s between two lines
+LINES = "{desc}: {n_fmt} of {total_fmt} {unit}s after {elapsed}, {remaining} to go"
+WITHOUT_TOTAL = "{desc}: {n_fmt} {unit}s after {elapsed}"
 
 
 def hide() -> None:
@@ -13,11 +17,29 @@ def hide() -> None:
     _hidden = True
 
 
+class _Lines:
+    """A file for a bar that is written to standard error as lines of their own."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        """Each line is flushed as it is written."""
+
+
 def progress(total: int | None, label: str, unit: str, *, done: int = 0) -> tqdm:
-    """A progress bar on standard error; silent where that is not a terminal."""
+    """A progress bar on standard error; where that is not a terminal, as in a service's log, a line a minute."""
+    if _hidden or sys.stderr.isatty():
+        return tqdm(
+            total=total, initial=done, desc=label, unit=unit, disable=_hidden, file=sys.stderr, dynamic_ncols=True
+        )
     return tqdm(
-        total=total, initial=done, desc=label, unit=unit, disable=_hidden or None, file=sys.stderr, dynamic_ncols=True
-    )
+        total=total, initial=done, desc=label, unit=unit, file=_Lines(), delay=MINUTE, mininterval=MINUTE, miniters=1,
+        leave=False, bar_format=WITHOUT_TOTAL if total is None else LINES,
+    )  # fmt: skip
 
 
 def tell(line: str) -> None:

@@ -179,7 +179,8 @@ class Camera:
             return looked_at[-1]
 
         clip, tracks = Clip(self.name, "testing", self.source.shown, 0, 0, 0), 0
-        for frame in score_frames(self.model.scorer, clip, frames(), pace=Pace(held=1, detected=1, wanted=wanted)):
+        pace = Pace(held=1, detected=1, wanted=wanted, measured=lambda: self.every.k)
+        for frame in score_frames(self.model.scorer, clip, frames(), pace=pace):
             tracks = max(tracks, int(frame.tracks.max(initial=-1)) + 1)
             self._see(frame, under_way.popleft(), looked_at.popleft())
         self._tracks += tracks

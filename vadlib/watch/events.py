@@ -1,5 +1,6 @@
 """From the scores of frames to events that a person can act on: with a beginning, an end, and few that mean nothing."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -83,7 +84,8 @@ class EventMaker:
     """Makes events of one camera's frames, as they are scored.
 
     An event begins at the first frame above the threshold, and is told of once it has lasted `rules.shortest`; it goes
-    on while scores are above the lower threshold, with gaps of less than `rules.gap`.
+    on while scores are above the lower threshold, with gaps of less than `rules.gap`. A frame stands for the time since
+    the one before: of something short a busy machine looks at two frames or three.
     """
 
     camera: str
@@ -93,6 +95,8 @@ class EventMaker:
     _event: Event | None = None  # that may go on
     _told: bool = False
     _quiet_until: float = 0.0
+    _before: float = math.inf  # when the last frame was; of none before it nothing is known
+    _stands_for: float = 0.0  # seconds, the frame that the event began with
 
     @property
     def current(self) -> Event | None:
@@ -111,24 +115,29 @@ class EventMaker:
         """
         if self._event and seen.wall - self._event.last.wall > self.rules.gap:
             yield from self.end("it was over")
+        since, self._before = max(0.0, seen.wall - self._before), seen.wall
         if self._event is None:
             if seen.score > self.threshold.value and seen.wall >= self._quiet_until:
                 stamp = clock(seen.wall).replace(":", "").replace("-", "").replace(".", "")
                 self._event = Event(f"{self.camera}-{stamp}", self.camera, seen, seen, seen, model=self.model)
+                self._stands_for = min(since, self.rules.gap)
         elif seen.score > self.rules.lower(self.threshold):
             peak = max(self._event.peak, seen, key=lambda s: s.score)
             self._event = replace(self._event, last=seen, peak=peak)
-        if self._event and not self._told and self._event.last.wall - self._event.begin.wall >= self.rules.shortest:
+        if self._event and not self._told and self._lasted(self._event) >= self.rules.shortest:
             self._told = True
             self._event = replace(self._event, latency=delay())
             yield self._event
         if self._event and self._event.last.wall - self._event.begin.wall >= self.rules.longest:
             yield from self.end("it went on", cool_off=False)
 
+    def _lasted(self, event: Event) -> float:
+        return event.last.wall - event.begin.wall + self._stands_for
+
     def end(self, why: str, *, cool_off: bool = True) -> Iterator[Event]:
         """End what is going on, as at a cut of the stream."""
         event, told = self._event, self._told
-        self._event, self._told = None, False
+        self._event, self._told, self._before = None, False, math.inf
         if event and told:
             if cool_off:
                 self._quiet_until = event.last.wall + self.rules.cool_off

@@ -83,36 +83,61 @@ class Intake:
 
 
 class Every:
-    """Which frames are looked at: every n-th, n as small as the machine can keep up with, and no less than `least`."""
+    """How much is looked at: every n-th frame, and the networks measure an object in every k-th of these.
+
+    Both are as small as the machine can keep up with, n no less than `least`. First k rises, for it costs less:
+    neighbouring cubes of an object say nearly the same.
+    """
 
     def __init__(self, fill: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
         self._fill, self._clock = fill, clock
-        self.n = self._least = 1
+        self._levels, self._level = levels(1), 0
         self._since = 0  # frames since the last that was looked at
-        # When n last changed, when frames last had to wait, and when the queue was last less than a third full.
+        # When the level last changed, when frames last had to wait, and when the queue was last less than a third full.
         self._changed = self._waited = self._roomy = clock()
         self._patience = LOWER_SECONDS[0]
         self._lowered = False
 
+    @property
+    def n(self) -> int:
+        """Every so many-th frame is looked at."""
+        return self._levels[self._level][0]
+
+    @property
+    def k(self) -> int:
+        """Of the frames looked at, the networks measure an object in every so many-th."""
+        return self._levels[self._level][1]
+
     def at_least(self, least: int) -> None:
         """Have n be no less from now on."""
-        self._least, self.n = least, max(least, self.n)
+        now, self._levels = (self.n, self.k), levels(least)
+        self._level = next(place for place, level in enumerate(self._levels) if level >= now)
 
     def wanted(self) -> bool:
-        """Whether the next frame is looked at; also adapts n to how full the queue is."""
+        """Whether the next frame is looked at; also adapts n and k to how full the queue is."""
         now, fill = self._clock(), self._fill()
         if fill > 0.1:
             self._waited = now
         if fill <= 1 / 3:
             self._roomy = now
-        if self.n < MOST_EVERY and now - max(self._roomy, self._changed) > RAISE_SECONDS:
+        if self._level + 1 < len(self._levels) and now - max(self._roomy, self._changed) > RAISE_SECONDS:
             if self._lowered:  # the last step was one down, and too early
                 self._patience = min(2 * self._patience, LOWER_SECONDS[1])
-            self.n, self._changed, self._lowered = self.n + 1, now, False
-        elif self.n > self._least and now - max(self._waited, self._changed) > self._patience:
-            self.n, self._changed, self._lowered = self.n - 1, now, True
+            self._level, self._changed, self._lowered = self._level + 1, now, False
+        elif self._level and now - max(self._waited, self._changed) > self._patience:
+            self._level, self._changed, self._lowered = self._level - 1, now, True
         self._since += 1
         if self._since < self.n:
             return False
         self._since = 0
         return True
+
+
+def levels(least: int) -> list[tuple[int, int]]:
+    """n and k, from all that may be looked at down to the least, each less work than the one before.
+
+    Of what costs about as much the better by `scripts/savings.py`: up to every sixth frame of an object, k costs less
+    than n; beyond, frames are missed either way.
+    """
+    steps = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), *((n, 1) for n in range(3, MOST_EVERY + 1)), (MOST_EVERY, 2)]
+    return [(least, 1), *(step for step in steps if step > (least, 1))]

@@ -1,13 +1,15 @@
-"""When a model scores: by the hour, or by whether pictures have colour; by infrared light they have none.
+"""When a model scores: by the hour, by whether pictures have colour, which by infrared light they have not, or by
+whether they are dark, as those of a camera without infrared light.
 
     --model day --model night@20:00-06:00    by the clock, local time
-    --model day --model night@grey           by the pictures
+    --model day --model night@grey           by the pictures' colour
+    --model day --model night@dark           by their brightness
 
 The one without a rule scores when no other does.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -21,10 +23,14 @@ from vadlib.watch.sources import Captured
 
 COLOURFUL = 16  # levels, of 255, between a pixel's highest and lowest colour, that compression does not make of grey
 FEW = 0.02  # share of a picture that may be colourful, and it is grey: a camera's lettering and logo
+DARK = 40  # levels, of 255: half of a dark picture is no brighter, whatever lamps and lettering there are
 LOOKED_AT = (32, 24)  # px, so large are pictures looked at: of noise nothing is left
 DAY = 24 * 60
 
-_EXPECTED = "expected the folder alone, or with @HH:MM-HH:MM, local time, or @grey, for pictures without colour"
+_EXPECTED = (
+    "expected the folder alone, or with @HH:MM-HH:MM, local time, @grey, for pictures without colour, or @dark, for "
+    "dark ones"
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,14 @@ class Rule:
 
     def applies(self, captured: Captured) -> bool:
         """Whether a frame asks for it."""
-        if self.text == "grey":
-            return is_grey(captured.image)
+        if (of_picture := _BY_PICTURE.get(self.text)) is not None:
+            return of_picture(captured.image)
         clock = datetime.fromtimestamp(captured.wall)
         return self._holds_at(60 * clock.hour + clock.minute)
 
     def overlaps(self, other: "Rule") -> bool:
         """Whether both may apply to one frame; each has a text."""
-        if "grey" in (self.text, other.text):
+        if self.text in _BY_PICTURE or other.text in _BY_PICTURE:
             return True
         return self._holds_at(other.begin) or other._holds_at(self.begin)
 
@@ -57,7 +63,7 @@ def parse_model(text: str) -> tuple[Path, Rule]:
     path, at, rule = text.rpartition("@")
     if not at or Path(text).exists():
         return Path(text), Rule()
-    if rule == "grey":
+    if rule in _BY_PICTURE:
         return Path(path), Rule(rule)
     hours = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", rule)
     if hours is None:
@@ -79,7 +85,9 @@ def check_models(texts: Sequence[str]) -> list[tuple[Path, Rule]]:
         if not rule.text and not other_rule.text:
             raise VadError(f"{both}: neither has a rule, so nothing says when to take which; {_EXPECTED}")
         if rule.text and other_rule.text and rule.overlaps(other_rule):
-            raise VadError(f"{both}: both rules may hold at a time; give hours that do not overlap, or one model @grey")
+            raise VadError(
+                f"{both}: both rules may hold at a time; give hours that do not overlap, or one rule by the pictures"
+            )
     if all(rule.text for _, rule in models):
         raise VadError(f"--model {texts[0]}: no model is without a rule; one has to be, for when no other's holds")
     return models
@@ -93,6 +101,17 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 def is_grey(image: np.ndarray) -> bool:
     """Whether a frame, uint8 (H, W, 3), RGB, has no colour but for a camera's lettering."""
+    return bool((np.ptp(_small(image), axis=2) > COLOURFUL).mean() < FEW)
+
+
+def is_dark(image: np.ndarray) -> bool:
+    """Whether a frame, uint8 (H, W, 3), RGB, is dark but for lamps and what they light."""
+    return bool(np.median(_small(image).mean(axis=2)) < DARK)
+
+
+def _small(image: np.ndarray) -> np.ndarray:
     step = max(1, image.shape[1] // (4 * LOOKED_AT[0]))  # of a large frame some pixels do
-    small = cv2.resize(np.ascontiguousarray(image[::step, ::step]), LOOKED_AT, interpolation=cv2.INTER_AREA)
-    return bool((np.ptp(small, axis=2) > COLOURFUL).mean() < FEW)
+    return cv2.resize(np.ascontiguousarray(image[::step, ::step]), LOOKED_AT, interpolation=cv2.INTER_AREA)
+
+
+_BY_PICTURE: dict[str, Callable[[np.ndarray], bool]] = {"grey": is_grey, "dark": is_dark}

@@ -167,6 +167,7 @@ def metric_lines(status: dict[str, Any]) -> Iterator[str]:
         "frames_per_s": ("gauge", "frames captured a second"),
         "looked_at_per_s": ("gauge", "frames scored a second"),
         "n": ("gauge", "every n-th frame is scored"),
+        "k": ("gauge", "of the frames scored, networks measure an object in every k-th"),
         "lag_s": ("gauge", "seconds from capture to score, median"),
         "event_lag_s": ("gauge", "seconds from capture to event, median"),
         "score": ("gauge", "anomaly score of the last frame"),

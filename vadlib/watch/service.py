@@ -173,6 +173,7 @@ def camera_status(camera: Camera) -> dict[str, Any]:
         "frames_per_s": rate(health.arrivals),
         "looked_at_per_s": rate(health.looks),
         "n": camera.every.n,
+        "k": camera.every.k,
         "lag_s": middle(health.lags),
         "worst_lag_s": round(max([*health.lags], default=0.0), 3),
         "event_lag_s": middle(health.event_lags),

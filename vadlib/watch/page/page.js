@@ -23,6 +23,10 @@ function cameraOf(name) {
   return card;
 }
 
+function lasting(seconds) {
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
 function showHealth(card, camera) {
   card.classList.toggle("alarm", camera.event !== null);
   const state = card.querySelector(".state");
@@ -35,7 +39,7 @@ function showHealth(card, camera) {
     Model: camera.model,
     Score: camera.score === null ? "no boxes" : camera.score.toFixed(1), "Threshold": camera.threshold.toFixed(1),
     "Frames/s": camera.frames_per_s.toFixed(1), "Scored/s": camera.looked_at_per_s.toFixed(1),
-    "Every n-th": camera.n, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
+    "Every n-th, object": `${camera.n}, ${camera.n * camera.k}`, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
     "Left out": camera.left_out, "Reconnects": camera.reconnects, "Events": camera.events,
     "Drift": camera.drift.map((d) => d.state === "unknown" ? `${d.days} of 3 days` : d.state).join(", "),
   };
@@ -150,8 +154,9 @@ async function show() {
     const waiting = Object.values(status.waiting).reduce((a, b) => a + b, 0);
     const away = status.receivers.filter((r) => r.away).length;
     byId("summary").textContent = `${status.cameras.length} camera${status.cameras.length === 1 ? "" : "s"} · up ` +
-      `${(status.seconds / 3600).toFixed(1)} h · ${Math.round(status.memory_mib ?? 0)} MiB` +
+      `${lasting(status.seconds)} · ${Math.round(status.memory_mib ?? 0)} MiB` +
       (waiting ? ` · ${waiting} messages wait for ${away} receiver${away === 1 ? "" : "s"}` : "");
+    document.querySelector('[aria-labelledby="notes-title"]').hidden = status.notes.length === 0;
     byId("notes").replaceChildren(...status.notes.reverse().map((note) => {
       const row = document.createElement("li");
       row.textContent = note;

@@ -1,0 +1,33 @@
+"""What is said of work under way."""
+
+import io
+import sys
+
+from vadlib.io.progress import progress
+
+
+def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
+    """So that a service's log says how far a training is, and a short run says nothing."""
+    now = [0.0]
+    told = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", told)
+    with progress(400, "train raw", "step") as bar:
+        bar._time = lambda: now[0]
+        bar.start_t = bar.last_print_t = 0.0
+        for _ in range(400):
+            now[0] += 0.5
+            bar.update()
+    assert told.getvalue().splitlines() == [
+        "train raw: 120 of 400 steps after 01:00, 02:20 to go",
+        "train raw: 240 of 400 steps after 02:00, 01:20 to go",
+        "train raw: 360 of 400 steps after 03:00, 00:20 to go",
+    ]
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch):
+    told = io.StringIO()
+    monkeypatch.setattr(told, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", told)
+    with progress(2, "train raw", "step") as bar:
+        bar.update()
+    assert "train raw:  50%|" in told.getvalue()
