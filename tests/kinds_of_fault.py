@@ -242,7 +242,7 @@ FOOTAGE = [
     # 7: systems of other rules
     Case(7, "names that are one where case and accents are ignored", lambda f: good(
         f, "Cam.mp4", "cam.mp4", "\u00e9.mp4", "e\u0301.mp4"), {
-            "Cam.mp4": 8, "cam.mp4": 8, "\u00e9.mp4": 8, "e\u0301.mp4": 8}),
+            "Cam.mp4": 8, "cam": 8, "\u00e9": 8, "e\u0301.mp4": 8}),
     # 9: names
     Case(9, "emoji, right to left, joiners", lambda f: good(f, "😀 a.mp4", "\u0627\u0644.mp4", "\u202eexe.mp4"),
          {"😀 a": 8, "\u0627\u0644": 8, "_exe-": 8}),
