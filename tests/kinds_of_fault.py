@@ -1,9 +1,15 @@
-"""Footage of the kinds that once made faults: healthy but odd, out of time, partly bad, of many endings and names.
+"""Instances of the kinds of fault that there once were.
 
-Each of FOOTAGE fills a folder; `vad score` has to make these clips, of so many frames, of it, and to end with a code.
-`python -m tests.kinds_of_fault FOLDER` leaves all of them there, to be tried by hand.
+Each of FOOTAGE fills a folder: footage that is healthy but odd, out of time, partly bad, of many endings and names.
+Commands have to make these clips, of so many frames, of it, and to end with a code. `python -m tests.kinds_of_fault
+FOLDER` leaves all of it there, to be tried by hand.
+
+Each of TROUBLES is healthy footage in bad surroundings, or on a system that lacks something: `python -m
+tests.kinds_of_fault FOLDER --troubles` puts it through commands, and leaves what they said and made.
 """
 
+import contextlib
+import json
 import os
 import shutil
 import struct
@@ -233,6 +239,10 @@ FOOTAGE = [
     Case(5, "dates, hours and cameras, of Frigate", lambda f: good(
         f, *(f"2026-01-{d}/{h}/front/02.10.mp4" for d in ("02", "10") for h in (8, 10))),
         {f"2026-01-{d}/{h}/front/02.10": 8 for d in ("02", "10") for h in (8, 10)}),
+    # 7: systems of other rules
+    Case(7, "names that are one where case and accents are ignored", lambda f: good(
+        f, "Cam.mp4", "cam.mp4", "\u00e9.mp4", "e\u0301.mp4"), {
+            "Cam.mp4": 8, "cam": 8, "\u00e9": 8, "e\u0301.mp4": 8}),
     # 9: names
     Case(9, "emoji, right to left, joiners", lambda f: good(f, "😀 a.mp4", "\u0627\u0644.mp4", "\u202eexe.mp4"),
          {"😀 a": 8, "\u0627\u0644": 8, "_exe-": 8}),
@@ -248,7 +258,223 @@ FOOTAGE = [
 ]  # fmt: skip
 
 
+# 6 and 7: footage that is healthy, in surroundings that are not
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is done to a folder with clips in `in`, a `model` and settings, and then to the process of a command."""
+
+    kind: int
+    name: str
+    code: int
+    says: tuple[str, ...]  # on either stream
+    prepare: Callable[[Path], object] = lambda folder: None
+    surround: Callable[[Path], object] = lambda folder: None
+    command: tuple[str, ...] = ("score", "in", "--model", "model", "--output", "out")
+    clips: tuple[str, ...] = ("0", "1", "2")  # whose tables are whole, with 8 rows
+
+
+TRAIN = ("train", "in", "--output", "new", "--settings", "s.yaml", "--workers", "1")
+
+
+def hidden(*names: str) -> Callable[[Path], None]:
+    """Whoever is not root may not read these. Root may: it becomes `nobody`."""
+    return lambda folder: [(folder / name).chmod(0) for name in names] and None
+
+
+def nobody(folder: Path) -> None:
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            if not path.is_symlink() and path.stat().st_mode & 0o200:
+                os.chown(path, 65534, 65534)
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+
+
+def silent(*names: str) -> Callable[[Path], None]:
+    """Reading these fails with an input/output error, as of a drive that is gone."""
+
+    def put(folder: Path) -> None:
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to("/proc/self/mem")
+
+    return put
+
+
+def limited(what: str, most: int, more: bool = False) -> Callable[[Path], None]:
+    """Of a resource no more than so much; or so much more than there already is of memory."""
+
+    def limit(folder: Path) -> None:
+        import resource
+
+        of_now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if more else 0
+        resource.setrlimit(getattr(resource, f"RLIMIT_{what}"), (most + of_now, most + of_now))
+
+    return limit
+
+
+def without_its_folder(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    os.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+
+
+def into_nothing(stream: int) -> Callable[[Path], None]:
+    return lambda folder: os.dup2(os.open("/dev/full", os.O_WRONLY), stream) and None
+
+
+def many(folder: Path) -> None:
+    for number in range(45):
+        shutil.copyfile(folder / "in/0.mp4", folder / f"in/more-{number}.mp4")
+
+
+def as_windows(folder: Path) -> None:
+    """The rules of Windows: an open file is not renamed, replaced or removed, and only what may be written to is
+    flushed; and what Python lacks there."""
+    import builtins
+    import fcntl
+
+    really, lacking = builtins.__import__, {"fcntl", "resource", "pwd", "grp", "termios", "syslog", "readline"}
+
+    def imported(name, globals=None, *more, **named):
+        if name in lacking and (globals or {}).get("__name__", "").startswith("vadlib"):
+            raise ModuleNotFoundError(name)
+        return really(name, globals, *more, **named)
+
+    def is_open(path) -> bool:
+        links = [Path(fd.path) for fd in os.scandir("/proc/self/fd")]
+        return any(link.exists() and os.path.realpath(link) == os.path.realpath(path) for link in links)
+
+    def refusing(function):
+        def call(*paths, **named):
+            for path in paths:
+                if isinstance(path, (str, Path)) and is_open(path):
+                    raise PermissionError(13, "The process cannot access the file: it is open", str(path))
+            return function(*paths, **named)
+
+        return call
+
+    def fsync(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+
+    builtins.__import__ = imported
+    for module in [name for name in sys.modules if name in lacking]:
+        sys.modules.pop(module)
+    for name in ("rename", "replace", "unlink", "remove"):
+        setattr(os, name, refusing(getattr(os, name)))
+    os.fsync = fsync
+    shutil._use_fd_functions = False
+    for name in ("O_NOFOLLOW", "geteuid", "getuid", "uname", "statvfs", "mkfifo", "killpg", "getpgid"):
+        if hasattr(os, name):
+            delattr(os, name)
+
+
+def in_ascii(folder: Path) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="ascii", errors="strict" if stream is sys.stdout else "backslashreplace")
+
+
+def of_notepad(folder: Path) -> None:
+    text = (folder / "s.yaml").read_text().replace("\n", "\r\n")
+    (folder / "s.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (folder / "m.json").write_bytes(b'\xef\xbb\xbf{"ignore":\r\n[[[0, 0], [0.1, 0], [0, 0.1]]]}\r\n')
+
+
+TROUBLES = [
+    Trouble(6, "more clips than there are file handles", 0, ("50 clips, 400 frames",), many, limited("NOFILE", 48)),
+    Trouble(6, "a clip that may not be read", 3, ("1.mp4: may not be read or written; give yourself the right",),
+            hidden("in/1.mp4"), nobody, clips=("0", "2")),
+    Trouble(6, "a folder that may not be looked into", 3, ("in/more: may not be read", "1 clips left out"),
+            lambda f: (shutil.copytree(f / "in", f / "in/more"), hidden("in/more")(f)), nobody),
+    Trouble(6, "a model that may not be read", 1, ("raw.safetensors: may not be read",),
+            hidden("model/raw.safetensors"), nobody, clips=()),
+    Trouble(6, "an output that may not be written to", 1, ("cannot be written to; name another place",),
+            lambda f: ((f / "out").mkdir(), (f / "out").chmod(0o555)), nobody, clips=()),
+    Trouble(6, "a drive that does not answer: a clip", 3, ("1.mp4: the drive it is on does not answer",),
+            silent("in/1.mp4"), clips=("0", "2")),
+    Trouble(6, "a drive that does not answer: a clip to learn from", 3, ("3.mp4: the drive it is on does not answer",),
+            silent("in/3.mp4"), command=TRAIN, clips=()),
+    Trouble(6, "a drive that does not answer: settings", 1, ("s.yaml: cannot be read: Input/output error",),
+            silent("s.yaml"), command=TRAIN, clips=()),
+    Trouble(6, "a drive that does not answer: a mask", 1, ("m.png: the drive it is on does not answer",),
+            silent("m.png"), command=(*Trouble.command, "--mask", "m.png"), clips=()),
+    Trouble(6, "a drive that takes no large files, scoring", 1, ("takes no file as large as this",),
+            surround=limited("FSIZE", 20_000), clips=()),
+    Trouble(6, "a drive that takes no large files, learning", 1, ("takes no file as large as this",),
+            surround=limited("FSIZE", 20_000), command=TRAIN, clips=()),
+    Trouble(6, "no memory left", 1, ("memory", "close other programs"),
+            lambda f: write(f / "in/0.mp4", frames=list(videos.pictures(8, 1280, 960))),
+            limited("AS", 12 << 20, more=True), clips=()),
+    Trouble(6, "a current folder that is gone", 1, ("the current folder is no longer there",),
+            surround=without_its_folder, clips=()),
+    Trouble(6, "nobody takes what it prints", 1, ("standard output cannot be written to", "5 clips, 40 frames"),
+            surround=into_nothing(1)),
+    Trouble(6, "nobody takes what it says of a bad clip", 3, ("5 clips, 40 frames",),
+            lambda f: (f / "in/bad.mp4").write_text("hello"), into_nothing(2)),
+    Trouble(7, "the rules of Windows, scoring", 0, ("5 clips, 40 frames",), surround=as_windows),
+    Trouble(7, "the rules of Windows, learning", 0, ("5 clips, ",), surround=as_windows, command=TRAIN, clips=()),
+    Trouble(7, "settings and a mask as Notepad saves them", 0, ("5 clips, ",), of_notepad,
+            command=(*TRAIN, "--mask", "m.json"), clips=()),
+    Trouble(7, "a console that has ASCII alone", 0, ("\\xfc\\U0001f600.mp4", "1 clips, 8 frames"),
+            lambda f: shutil.copyfile(f / "in/0.mp4", f / "\u00fc\U0001f600.mp4"), in_ascii,
+            ("score", "\u00fc\U0001f600.mp4", *Trouble.command[2:]), ("",)),
+]  # fmt: skip
+
+
+def in_trouble(trouble: Trouble, base: Path, folder: Path) -> dict[str, object]:
+    """Run a command in a process of its own, which is forked, and so has all in memory that it needs."""
+    from vadlib.cli.main import app
+
+    shutil.copytree(base, folder)
+    folder.chmod(0o777)
+    trouble.prepare(folder)
+    if (child := os.fork()) == 0:
+        code = 99
+        try:
+            os.chdir(folder)
+            said = os.open("said", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            trouble.surround(folder)
+            code = app(list(trouble.command), standalone_mode=False) or 0
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    rows = {}
+    for table in (folder / "out").rglob("frames.csv"):
+        rows[table.parent.relative_to(folder / "out").as_posix().removeprefix(".")] = len(table.open().readlines()) - 1
+    said = (folder / "said").read_text(encoding="utf-8", errors="replace")
+    return {"code": os.waitstatus_to_exitcode(status), "said": said, "rows": rows}
+
+
+def in_all_troubles(folder: Path) -> dict[str, dict[str, object]]:
+    """What became of each of TROUBLES, by its name; of this process, which has to be no other's, much is in memory."""
+    from tests import layouts
+    from tests.projects import MINI, MOTION
+    from vadlib.cli.main import app
+
+    base = folder / "base"
+    for number, pictures in enumerate(layouts.draw().frames.values()):
+        layouts.write_video(base / f"in/{number}.mp4", pictures[:8])
+    used = {name: group for name, group in {**MINI, "detector": MOTION}.items() if name != "source"}
+    (base / "s.yaml").write_text(json.dumps({**used, "training": {**MINI["training"], "epochs": 1}}))
+    with contextlib.chdir(base), Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
+        for command in ((*TRAIN[:3], "model", *TRAIN[4:]), Trouble.command):
+            assert not app(list(command), standalone_mode=False)
+        shutil.rmtree("out")
+    return {t.name: in_trouble(t, base, folder / f"{n:02d}" / "x") for n, t in enumerate(TROUBLES)}
+
+
 def main() -> None:
+    if "--troubles" in sys.argv:
+        print(json.dumps(in_all_troubles(Path(sys.argv[1]).resolve()), indent=2))
+        return
     for number, case in enumerate(FOOTAGE):
         folder = Path(sys.argv[1]) / f"{case.kind}-{number:02d}" / "in"
         folder.mkdir(parents=True)

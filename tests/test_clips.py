@@ -439,7 +439,7 @@ def test_image_files_that_are_named_one_by_one_keep_their_order_and_their_times(
     ("number", "words", "kind"),
     [
         (24, "too many files are open at once; raise the limit", VadError),
-        (13, "may not be read; give yourself the right", FootageError),
+        (13, "may not be read or written; give yourself the right", FootageError),
         (5, "drive it is on does not answer", FootageError),
     ],
 )

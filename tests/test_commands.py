@@ -124,7 +124,15 @@ def test_help_is_the_functions_own_and_names_debug():
         (OSError(errno.EMFILE, "Too many open files", "x"), "x: too many files are open at once; raise the limit"),
         (
             PermissionError(13, "Permission denied", "x"),
-            "PermissionError: [Errno 13] Permission denied: 'x' (not fores",
+            "x: may not be read or written; give yourself the right to, or close the program that holds it",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "x: the drive it is on may only be read; name an output"),
+        (OSError(errno.EFBIG, "File too large"), "a file: the drive it is on, or `ulimit -f`, takes no file as large"),
+        (MemoryError("Unable to allocate 9 TiB"), "there is not enough memory; close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "there is not enough memory"),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+            "no folder for temporary files takes any; set TMPDIR",
         ),
         (ValueError("two\nlines"), "ValueError: two lines (not foreseen; run again with --debug to see where)"),
         (AssertionError(), "AssertionError: no message (not foreseen; run again with --debug to see where)"),

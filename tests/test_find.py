@@ -147,7 +147,7 @@ def test_a_folder_that_may_not_be_read_is_named(put, monkeypatch):
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     assert named(folder, left_out=left_out) == ["1"]
-    assert "secret: may not be read; give yourself the right to" in left_out.lines[0]
+    assert "secret: may not be read or written; give yourself the right to" in left_out.lines[0]
 
 
 def test_links_are_followed_but_not_in_circles(put, tmp_path):

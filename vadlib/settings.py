@@ -573,7 +573,11 @@ def _read_yaml(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VadError(f"{path}: not found; run from the project's folder") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise VadError(f"{path}: not YAML in UTF-8; save it in UTF-8") from None
+    except OSError as error:
+        raise VadError(f"{path}: cannot be read: {error.strerror}; nothing need be wrong with it") from None
+    except YAMLError as error:
         raise VadError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 

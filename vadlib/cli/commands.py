@@ -1,8 +1,9 @@
 """What every command line shares: one-line errors, `--debug`, freed memory kept, a closing line of counts and time."""
 
-import errno
+import contextlib
 import functools
 import inspect
+import os
 import re
 import sys
 import time
@@ -14,7 +15,8 @@ import typer
 
 from vadlib.cli.memory import keep_freed_memory
 from vadlib.errors import VadError, printable
-from vadlib.io.files import is_disk_full, surroundings
+from vadlib.io.files import is_disk_full, is_lack, surroundings
+from vadlib.io.progress import tell
 from vadlib.settings import Branch
 
 DatasetName = Annotated[str, typer.Option("--dataset", help="A data set that params.yaml describes.")]
@@ -40,12 +42,12 @@ def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..
             counts = function(*args, **options)
         except KeyboardInterrupt as stop:
             kept = "stopped; what was finished is kept, the same command goes on from there"
-            print(str(stop) or kept, file=sys.stderr)
+            tell(str(stop) or kept)
             raise typer.Exit(130) from None
         except Exception as error:
             if debug:
                 raise
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            tell(f"error: {one_line(error)}")
             raise typer.Exit(1) from None
         if counts is not None:
             words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -53,7 +55,7 @@ def friendly(function: Callable[..., Mapping[str, float] | None]) -> Callable[..
             name = " ".join([function.__name__, *(str(v) for v in values if isinstance(v, (str, Path)))])
             peak = _peak_mib()
             memory = "" if peak is None else f", peak memory {peak} MiB"
-            print(f"{printable(name)}: {words} in {time.monotonic() - started:.1f} s{memory}")
+            _say(f"{printable(name)}: {words} in {time.monotonic() - started:.1f} s{memory}")
             if any(name.endswith(LEFT_OUT) and count for name, count in counts.items()):
                 raise typer.Exit(3)
 
@@ -77,6 +79,18 @@ def run(function: Callable[..., Mapping[str, float] | None]) -> None:
     app()
 
 
+def _say(line: str) -> None:
+    """Print a line, in what the terminal has. Where nobody takes it, all is done nevertheless, but for that."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the interpreter would try again as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        tell(f"error: standard output cannot be written to ({error.strerror}); all else is done. It was to be: {line}")
+        raise typer.Exit(1) from None
+
+
 def one_line(error: Exception) -> str:
     """An error in one readable line. Errors that are not meant for users say how to see where they come from."""
     text = printable(str(error))
@@ -84,8 +98,11 @@ def one_line(error: Exception) -> str:
         return text
     if is_disk_full(error):
         return f"the disk is full ({text}); free some space and run the same command again"
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return f"{error.filename or 'a file'}: {surroundings(error)}"
+    if isinstance(error, FileNotFoundError) and "No usable temporary directory" in text:
+        return f"no folder for temporary files takes any; set TMPDIR to one that does, or free some space ({text})"
+    if (cause := surroundings(error)) is not None:
+        file = getattr(error, "filename", None) or ("" if is_lack(error) else "a file")
+        return printable(f"{file}: {cause} ({text})".removeprefix(": "))
     return f"{type(error).__name__}: {text or 'no message'} (not foreseen; run again with --debug to see where)"
 
 

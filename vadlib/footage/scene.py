@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from vadlib.boxes.table import MOTION, Boxes
 from vadlib.errors import VadError
 from vadlib.footage.classes import class_name, class_names
-from vadlib.io.files import read_json, write_json, written_aside
+from vadlib.io.files import read_json, surroundings, write_json, written_aside
 from vadlib.settings import DetectorSettings, SceneSettings, first_problem
 
 FILE, MASK = "scene.json", "mask.png"
@@ -140,6 +140,8 @@ def _pictured(path: Path) -> np.ndarray:
                 return np.asarray(over.convert("L")) > 127
             return np.asarray(image.convert("L")) > 127
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if (cause := surroundings(error)) is not None:
+            raise VadError(f"{path}: {cause}") from None
         raise VadError(
             f"{path}: not a picture ({' '.join(str(error).split())}); expected a mask: a picture, or JSON of polygons"
         ) from None

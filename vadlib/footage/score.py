@@ -22,6 +22,7 @@ from vadlib.footage.classes import class_name
 from vadlib.footage.clock import begin_of
 from vadlib.footage.find import RESULTS, Footage
 from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
+from vadlib.io.files import is_lack, surroundings
 from vadlib.io.ownership import begin, check, check_apart, discard, is_made, own, remove_empty, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
@@ -153,13 +154,16 @@ def score_footage(
 
 
 def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFrame]:
-    """The frames. What goes wrong with one, in whatever library, is a fault of this clip and not of others."""
+    """The frames. What goes wrong with one, in whatever library, is a fault of this clip and not of others, unless the
+    machine lacks something."""
     try:
         yield from frames
     except VadError:
         raise
     except Exception as error:
         text = " ".join(str(error).split())
+        if is_lack(error):
+            raise VadError(f"clip {clip.name} ({clip.path}): {surroundings(error)} ({text})") from error
         raise FootageError(
             f"clip {clip.name} ({clip.path}): {type(error).__name__}: {text or 'no message'} (not foreseen; run again "
             "with --strict --debug to see where)"

@@ -1,7 +1,6 @@
 """Learn from a folder of normal videos by the very stages of the pipeline, without data set or DVC."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -150,7 +149,7 @@ def train_on_footage(
             counts["cubes"] += len(shard)
     threshold = load_calibration(places).thresholds["best"]
     if not threshold.is_sure:
-        print(f"warning: {too_short(threshold)}", file=sys.stderr)
+        tell(f"warning: {too_short(threshold)}")
     publish(work / "package", output, copied=True)
     remove_own(work / _DONE)  # first: a kill leaves nothing that says it is done, and is gone
     remove_own(work)

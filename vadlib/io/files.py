@@ -32,7 +32,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         ownership.begin(aside)
         begun = True
         yield aside
-        with aside.open("rb") as file:
+        with aside.open("rb+") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
         made = ownership.identity(aside)
         assert made is not None  # no link, and no device
@@ -130,25 +130,45 @@ def unreadable(path: Path, error: BaseException, made_by: str, what: str = "dama
 _SURROUNDINGS = {
     errno.EMFILE: "too many files are open at once; raise the limit, as with `ulimit -n 4096`, and run the same again",
     errno.ENFILE: "the system has too many files open; close other programs and run the same command again",
-    errno.EACCES: "may not be read; give yourself the right to, or close the program that holds it",
-    errno.EPERM: "may not be read; give yourself the right to, or close the program that holds it",
-    errno.EAGAIN: "another program has locked it; close that program and run the same command again",
+    errno.EACCES: "may not be read or written; give yourself the right to, or close the program that holds it",
+    errno.EPERM: "may not be read or written; give yourself the right to, or close the program that holds it",
+    errno.EROFS: "the drive it is on may only be read; name an output on another drive",
+    errno.EFBIG: "the drive it is on, or `ulimit -f`, takes no file as large as this; name an output on another drive",
+    errno.EAGAIN: "another program has locked it, or the system has no thread or memory to give; close other programs "
+    "and run the same command again",
     errno.EBUSY: "another program has locked it; close that program and run the same command again",
     errno.EIO: "the drive it is on does not answer (input/output error); check the drive, then run the same again",
+    errno.ENODEV: "the drive it is on does not let files be read as a library needs it; copy it to another drive",
     errno.ESTALE: "the network drive it is on is gone; connect it again, then run the same again",
     errno.ENOMEM: "there is not enough memory; close other programs and run the same command again",
 }
+_LACK = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 def surroundings(error: BaseException) -> str | None:
-    """What keeps a file from being read though nothing need be wrong with it, and what to do; None for other errors.
+    """What keeps a file from being read or written though nothing need be wrong with it, and what to do; None for other
+    errors.
 
-    Libraries that raise errors of their own kinds quote the operating system's number.
+    Libraries that raise errors of their own kinds quote the operating system's number, or name a lack of memory.
     """
-    code = getattr(error, "errno", None)
-    if code is None and (quoted := re.search(r"\b(?:errno|os error)\W{1,3}(\d+)", str(error), re.IGNORECASE)):
-        code = int(quoted[1])
-    return None if code is None else _SURROUNDINGS.get(code)
+    return _SURROUNDINGS.get(_number(error) or 0)
+
+
+def is_lack(error: BaseException) -> bool:
+    """Whether the machine lacks something, memory, threads or handles: other files would fare no better."""
+    return _number(error) in _LACK
+
+
+def _number(error: BaseException) -> int | None:
+    """The operating system's, of an error."""
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    if (code := getattr(error, "errno", None)) is not None:
+        return int(code)
+    text = str(error)
+    if quoted := re.search(r"\b(?:errno|os error)\W{1,3}(\d+)", text, re.IGNORECASE):
+        return int(quoted[1])
+    return errno.ENOMEM if re.search(r"n[o']t allocate memory|insufficient memory", text, re.IGNORECASE) else None
 
 
 def disk_full(path: Path) -> VadError:
@@ -199,7 +219,7 @@ def parsed_json(text: str) -> Any:
 def read_json(path: Path, made_by: str) -> Any:
     """Read a JSON file that an earlier command, `made_by`, leaves. Raises VadError naming that command."""
     try:
-        return parsed_json(path.read_text(encoding="utf-8"))
+        return parsed_json(path.read_text(encoding="utf-8-sig"))  # as editors on Windows save it
     except FileNotFoundError:
         raise missing(path, made_by) from None
     except (ValueError, OSError) as error:

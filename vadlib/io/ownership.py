@@ -15,11 +15,11 @@ import json
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from vadlib.errors import VadError
+from vadlib.io.progress import tell
 
 LEDGER = ".vadlib"
 SCRATCH = Path(".scratch")
@@ -98,6 +98,8 @@ def without_links(path: Path) -> Path:
     """Where a path leads, absolute. Raises VadError where its links lead nowhere but round in a circle."""
     try:
         return path.resolve()
+    except FileNotFoundError:
+        raise VadError(f"{path}: the current folder is no longer there; change to another one") from None
     except (OSError, RuntimeError):  # RuntimeError up to Python 3.12, which from then on goes as far as it can
         raise VadError(f"{path}: has links that go round in a circle; name another place") from None
 
@@ -154,7 +156,7 @@ def set_aside(path: Path, folder: Path, what: str = "damaged, or changed") -> No
     while os.path.lexists(there := folder / f"{number}-{path.name}"):
         number += 1
     path.rename(there)
-    print(f"warning: {path}: {what}; moved to {folder}, and made again", file=sys.stderr)
+    tell(f"warning: {path}: {what}; moved to {folder}, and made again")
 
 
 def own(folder: Path) -> None:
@@ -278,10 +280,13 @@ def _same(one: Path, other: Path) -> bool:
 
 def _is_ledger(path: Path) -> bool:
     """Whether a path is a ledger of this tool, or the beginning of one."""
-    if path.name != LEDGER or path.is_symlink() or not path.is_file():
+    try:
+        if path.name != LEDGER or path.is_symlink() or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _HEADER.startswith(file.read(len(_HEADER)))
+    except PermissionError:  # what cannot be read says nothing
         return False
-    with path.open("rb") as file:
-        return _HEADER.startswith(file.read(len(_HEADER)))
 
 
 def _entries(folder: Path) -> dict[str, set[str]]:

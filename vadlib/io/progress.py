@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, and a line a minute where there is none."""
 
+import contextlib
 import sys
 
 from tqdm import tqdm
@@ -43,5 +44,6 @@ def progress(total: int | None, label: str, unit: str, *, done: int = 0) -> tqdm
 
 
 def tell(line: str) -> None:
-    """Write a line to standard error, above the bars that are there."""
-    tqdm.write(line, file=sys.stderr)
+    """Write a line to standard error, above the bars that are there. Where nobody takes it, work goes on."""
+    with contextlib.suppress(OSError):
+        tqdm.write(line, file=sys.stderr)

@@ -7,6 +7,7 @@ and counts; clips are read from, and artefacts written to, the shared folder.
 import importlib.util
 import logging
 import os
+import platform
 import sys
 import time
 from collections import Counter, deque
@@ -135,11 +136,11 @@ class _Worker:
             self._work = ray.get(self._shared[0])
         except OSError as error:
             return (
-                f"{self._folder}: not there on host {os.uname().nodename} ({error.strerror}); all hosts must share the "
+                f"{self._folder}: not there on host {platform.node()} ({error.strerror}); all hosts must share the "
                 "project's folder under one path"
             )
         except Exception as error:
-            return f"host {os.uname().nodename} cannot do the work ({_of(error)}); install the same vadlib on all hosts"
+            return f"host {platform.node()} cannot do the work ({_of(error)}); install the same vadlib on all hosts"
         return ""
 
     def do(self, args: tuple[Any, ...]) -> tuple[str, Any]:
