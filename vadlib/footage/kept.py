@@ -37,6 +37,7 @@ NONE = Due(np.empty(0, bool), np.empty(0, np.int64))
 class _Object:
     frame: int  # that it was last seen in
     since: int = 0  # frames that were looked at since its networks' values were to be measured
+    due: int = 0  # its cubes that are not measured yet: some wait until there are enough for a batch
     values: np.ndarray | None = None  # float32 (K,), of its last cube that was measured
 
 
@@ -51,12 +52,13 @@ class Kept:
         """Which of the next frame's boxes (M, 4) are to be measured: of each object the first, and then every so
         many-th of a frame that is looked at."""
         tracks = [track.number for track in self._linker.link(frame, boxes)]
-        self._objects = {n: known for n, known in self._objects.items() if known.frame >= frame - MEMORY - 1}
+        kept = self._objects.items()
+        self._objects = {number: it for number, it in kept if it.due or it.frame >= frame - MEMORY - 1}
         fresh = []
         for number in tracks:
             is_new = number not in self._objects
             known = self._objects.setdefault(number, _Object(frame))
-            known.frame, known.since = frame, known.since + 1
+            known.frame, known.since, known.due = frame, known.since + 1, known.due + 1
             fresh.append(is_new or known.since >= every)
             if fresh[-1]:
                 known.since = 0
@@ -71,10 +73,9 @@ class Kept:
         rows = iter(np.stack([found[name] for name in self._names], axis=1) if found else ())
         whole = np.empty((len(due.fresh), len(self._names)), np.float32)
         for place, (is_fresh, number) in enumerate(zip(due.fresh, due.tracks, strict=True)):
+            known = self._objects[number]
+            known.due -= 1
             if is_fresh:
-                whole[place] = next(rows)
-                if number in self._objects:
-                    self._objects[number].values = whole[place]
-            else:
-                whole[place] = self._objects[number].values
+                known.values = next(rows)
+            whole[place] = known.values
         return dict(zip(self._names, whole.T, strict=True)) | cheap
