@@ -15,8 +15,9 @@ repro: repository $(VENV)/installed
 repository:
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: no git repository here (or no git), which DVC needs; in a folder unpacked from a ZIP, make one: git init" >&2; exit 1; }
 
+# A file at a time in each process: what its tests share is made once.
 test: $(VENV)/installed
-	python -m pytest
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	ruff check .
