@@ -16,35 +16,37 @@ DEAR = "looks"
 """The evidence beside the two networks' errors that is a network's too."""
 
 
+@dataclass(eq=False)
+class Followed:
+    """One object, as long as it is followed."""
+
+    frame: int  # that it was last seen in
+    since: int = 0  # frames that were looked at since its networks' values were to be measured
+    values: np.ndarray | None = None  # float32 (K,), of its last cube that was measured
+
+
 @dataclass(frozen=True)
 class Due:
     """Of N cubes, in order, which are to be measured, and whose they are."""
 
     fresh: np.ndarray  # bool (N,)
-    tracks: np.ndarray  # int64 (N,)
+    objects: list[Followed]  # N
 
     def take(self, rows: slice) -> "Due":
-        return Due(self.fresh[rows], self.tracks[rows])
+        return Due(self.fresh[rows], self.objects[rows])
 
     def join(self, other: "Due") -> "Due":
-        return Due(np.concatenate([self.fresh, other.fresh]), np.concatenate([self.tracks, other.tracks]))
+        return Due(np.concatenate([self.fresh, other.fresh]), self.objects + other.objects)
 
 
-NONE = Due(np.empty(0, bool), np.empty(0, np.int64))
-
-
-@dataclass
-class _Object:
-    frame: int  # that it was last seen in
-    since: int = 0  # frames that were looked at since its networks' values were to be measured
-    values: np.ndarray | None = None  # float32 (K,), of its last cube that was measured
+NONE = Due(np.empty(0, bool), [])
 
 
 class Kept:
     """What networks measured last of each object of one clip."""
 
     def __init__(self) -> None:
-        self._linker, self._objects = Linker(), dict[int, _Object]()
+        self._linker, self._objects = Linker(), dict[int, Followed]()
         self._names: list[str] = []
 
     def due(self, frame: int, boxes: np.ndarray, every: int) -> Due:
@@ -55,12 +57,12 @@ class Kept:
         fresh = []
         for number in tracks:
             is_new = number not in self._objects
-            known = self._objects.setdefault(number, _Object(frame))
+            known = self._objects.setdefault(number, Followed(frame))
             known.frame, known.since = frame, known.since + 1
             fresh.append(is_new or known.since >= every)
             if fresh[-1]:
                 known.since = 0
-        return Due(np.array(fresh, bool), np.array(tracks, np.int64))
+        return Due(np.array(fresh, bool), [self._objects[number] for number in tracks])
 
     def measure(self, scorer: Scorer, cubes: Batch, due: Due, eta: float) -> Values:
         """All that can be measured of cubes that were due in this order; of those that are not to be measured, what is
@@ -70,11 +72,8 @@ class Kept:
         self._names = self._names or [name for name in found if name not in cheap]
         rows = iter(np.stack([found[name] for name in self._names], axis=1) if found else ())
         whole = np.empty((len(due.fresh), len(self._names)), np.float32)
-        for place, (is_fresh, number) in enumerate(zip(due.fresh, due.tracks, strict=True)):
+        for place, (is_fresh, known) in enumerate(zip(due.fresh, due.objects, strict=True)):
             if is_fresh:
-                whole[place] = next(rows)
-                if number in self._objects:
-                    self._objects[number].values = whole[place]
-            else:
-                whole[place] = self._objects[number].values
+                known.values = next(rows)
+            whole[place] = known.values
         return dict(zip(self._names, whole.T, strict=True)) | cheap
