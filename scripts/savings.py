@@ -27,7 +27,7 @@ from vadlib.clips import read_frames
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import macro_auroc, micro_auroc, rank_empty_frames_last
-from vadlib.footage.kept import DEAR, Kept
+from vadlib.footage.kept import DEAR, Followed, Kept
 from vadlib.footage.stream import make_scorer, score_frames
 from vadlib.io.files import read_json
 from vadlib.io.tables import read_table
@@ -91,16 +91,16 @@ def spared(places: Places, settings: DatasetSettings, eta: float, clip: Clip, n:
     table = table[table["frame"] % n == 0].reset_index(drop=True)
     frame, boxes = table["frame"].to_numpy(), table[BOX].to_numpy()
     values = {name: table[name].to_numpy().copy() for name in table if table[name].dtype == np.float32}
-    dwell, kept, last = Dwell(), Kept(), dict[int, int]()
+    dwell, kept, last = Dwell(), Kept(), dict[Followed, int]()
     for number in np.unique(frame):
         rows = np.flatnonzero(frame == number)
         values["dwell"][rows] = dwell.measure(int(number), boxes[rows], n)
         due = kept.due(int(number), boxes[rows], k)
-        for row, is_fresh, track in zip(rows, due.fresh, due.tracks.tolist(), strict=True):
+        for row, is_fresh, known in zip(rows, due.fresh, due.objects, strict=True):
             if is_fresh:
-                last[track] = row
+                last[known] = row
             for name in NETWORKS:
-                values[name][row] = values[name][last[track]]
+                values[name][row] = values[name][last[known]]
     how = settings.best
     own = score_clip(how, frame, boxes, {"": scorer.scores(how, values, eta)}, clip.frames).columns[""]
     scores = frame_scores(frame, own, clip.frames, how.top)[0]

@@ -11,9 +11,7 @@ import pytest
 
 from tests.projects import COMPUTE, make_packaged, until
 from vadlib.clips import read_footage
-from vadlib.cubes.shards import Batch
 from vadlib.footage import stream
-from vadlib.footage.kept import Kept
 from vadlib.footage.stream import Pace, copies_of, make_scorer, score_frames
 from vadlib.manifest import Clip
 from vadlib.scoring.model_folder import read_package
@@ -114,19 +112,6 @@ def test_an_object_is_measured_in_every_so_many_th_frame_and_its_speed_in_all(pr
                     assert kept.parts[name][place] == pytest.approx(value, rel=1e-4, abs=1e-5), (kept.number, name)
         boxes = sum(len(frame.boxes) for frame in expected)
         assert count == boxes if every == 1 else count < boxes / 2
-
-
-def test_an_object_that_is_gone_before_its_cubes_are_measured_is_remembered_until_then(scorer):
-    kept, cubes = Kept(), Batch(
-        np.full((3, 5, 8, 8, 3), 100, np.uint8), np.ones((3, 5, 8, 8, 2), np.int16), np.full((3, 4), 8.0, np.float32)
-    )  # fmt: skip
-    here, there = np.array([[0.0, 0, 8, 8]]), np.array([[40.0, 40, 48, 48]])
-    due = kept.due(0, here, 3).join(kept.due(1, here, 3)).join(kept.due(50, there, 3))
-    assert due.fresh.tolist() == [True, False, True]
-    values = kept.measure(scorer.scorer, cubes, due, 0.0)
-    assert values["raw"][1] == values["raw"][0]
-    kept.due(51, there, 3)
-    assert set(kept._objects) == {due.tracks[2]}
 
 
 def raw_scores(scorer):

@@ -4,9 +4,13 @@ import os
 import shutil
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -149,3 +153,49 @@ def test_a_pipe_is_read_as_it_comes(tmp_path, video):
     writer.start()
     assert len(list(frames_of(parse_source(str(tmp_path / "p")), threading.Event(), print))) == 10
     writer.join()
+
+
+@pytest.mark.parametrize("kind", ["mpeg-ts", "hls", "mjpeg"])
+def test_streams_over_http_are_read_by_what_they_are(tmp_path, kind):
+    """As cameras serve them: each frame with a time, and all of them."""
+    pictures = [np.full((64, 64, 3), 10 * number, np.uint8) for number in range(20)]
+    name = {"mpeg-ts": "a.ts", "hls": "a.m3u8", "mjpeg": "video.mjpg"}[kind]
+    if kind != "mjpeg":
+        with av.open(str(tmp_path / name), "w", format={"mpeg-ts": "mpegts", "hls": "hls"}[kind]) as file:
+            stream = file.add_stream("libx264", rate=25, options={"bf": "0"})
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            for picture in pictures:
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            file.mux(stream.encode())
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if kind != "mjpeg":
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
+            self.end_headers()
+            for picture in pictures:
+                data = cv2.imencode(".jpg", picture)[1].tobytes()
+                head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+            self.wfile.write(b"--picture--\r\n")
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    stopping, found = threading.Event(), []
+    source = parse_source(f"door=http://127.0.0.1:{server.server_port}/{name}")
+    for item in frames_of(source, stopping, lambda line: None):
+        if isinstance(item, Cut):
+            break
+        found.append(item)
+    stopping.set()
+    server.shutdown()
+    server.server_close()
+    levels = [round(float(item.image.mean()) / 10) for item in found]
+    assert levels == list(range(20)) or (kind == "mjpeg" and levels == list(range(19)))  # the last has no end
+    assert all(later.stream_time > earlier.stream_time for earlier, later in pairwise(found))

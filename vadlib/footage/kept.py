@@ -16,53 +16,53 @@ DEAR = "looks"
 """The evidence beside the two networks' errors that is a network's too."""
 
 
+@dataclass(eq=False)
+class Followed:
+    """One object, as long as it is followed."""
+
+    frame: int  # that it was last seen in
+    since: int = 0  # frames that were looked at since its networks' values were to be measured
+    values: np.ndarray | None = None  # float32 (K,), of its last cube that was measured
+
+
 @dataclass(frozen=True)
 class Due:
     """Of N cubes, in order, which are to be measured, and whose they are."""
 
     fresh: np.ndarray  # bool (N,)
-    tracks: np.ndarray  # int64 (N,)
+    objects: list[Followed]  # N
 
     def take(self, rows: slice) -> "Due":
-        return Due(self.fresh[rows], self.tracks[rows])
+        return Due(self.fresh[rows], self.objects[rows])
 
     def join(self, other: "Due") -> "Due":
-        return Due(np.concatenate([self.fresh, other.fresh]), np.concatenate([self.tracks, other.tracks]))
+        return Due(np.concatenate([self.fresh, other.fresh]), self.objects + other.objects)
 
 
-NONE = Due(np.empty(0, bool), np.empty(0, np.int64))
-
-
-@dataclass
-class _Object:
-    frame: int  # that it was last seen in
-    since: int = 0  # frames that were looked at since its networks' values were to be measured
-    due: int = 0  # its cubes that are not measured yet: some wait until there are enough for a batch
-    values: np.ndarray | None = None  # float32 (K,), of its last cube that was measured
+NONE = Due(np.empty(0, bool), [])
 
 
 class Kept:
     """What networks measured last of each object of one clip."""
 
     def __init__(self) -> None:
-        self._linker, self._objects = Linker(), dict[int, _Object]()
+        self._linker, self._objects = Linker(), dict[int, Followed]()
         self._names: list[str] = []
 
     def due(self, frame: int, boxes: np.ndarray, every: int) -> Due:
         """Which of the next frame's boxes (M, 4) are to be measured: of each object the first, and then every so
         many-th of a frame that is looked at."""
         tracks = [track.number for track in self._linker.link(frame, boxes)]
-        kept = self._objects.items()
-        self._objects = {number: it for number, it in kept if it.due or it.frame >= frame - MEMORY - 1}
+        self._objects = {n: known for n, known in self._objects.items() if known.frame >= frame - MEMORY - 1}
         fresh = []
         for number in tracks:
             is_new = number not in self._objects
-            known = self._objects.setdefault(number, _Object(frame))
-            known.frame, known.since, known.due = frame, known.since + 1, known.due + 1
+            known = self._objects.setdefault(number, Followed(frame))
+            known.frame, known.since = frame, known.since + 1
             fresh.append(is_new or known.since >= every)
             if fresh[-1]:
                 known.since = 0
-        return Due(np.array(fresh, bool), np.array(tracks, np.int64))
+        return Due(np.array(fresh, bool), [self._objects[number] for number in tracks])
 
     def measure(self, scorer: Scorer, cubes: Batch, due: Due, eta: float) -> Values:
         """All that can be measured of cubes that were due in this order; of those that are not to be measured, what is
@@ -72,9 +72,7 @@ class Kept:
         self._names = self._names or [name for name in found if name not in cheap]
         rows = iter(np.stack([found[name] for name in self._names], axis=1) if found else ())
         whole = np.empty((len(due.fresh), len(self._names)), np.float32)
-        for place, (is_fresh, number) in enumerate(zip(due.fresh, due.tracks, strict=True)):
-            known = self._objects[number]
-            known.due -= 1
+        for place, (is_fresh, known) in enumerate(zip(due.fresh, due.objects, strict=True)):
             if is_fresh:
                 known.values = next(rows)
             whole[place] = known.values
