@@ -7,6 +7,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -247,3 +248,34 @@ def test_a_fault_of_the_surroundings_is_told_as_such_and_not_as_damage(tmp_path,
         raw.read("frame")
     assert "make it again" not in str(caught.value)
     assert "damaged" not in str(caught.value)
+
+
+def _set(data: bytearray, at: int, value: int) -> None:
+    """Change a byte of the heap that the attribute's text is in."""
+    data[data.index(b"GCOL") + at] = value
+
+
+HARM = {
+    "goes round without end": (lambda data: _set(data, 105, 0), "HDF5 does not come back from it"),
+    "is no text": (lambda data: _set(data, 40, 0x80), "'utf-8' codec"),
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_a_file_at_which_hdf5_would_stop_is_one_line(tmp_path, monkeypatch, what):
+    (raw, _), (spoil, words) = write(tmp_path, 40), HARM[what]
+    data = bytearray(raw.path.read_bytes())
+    spoil(data)
+    (spoiled := tmp_path / "spoiled.h5").write_bytes(data)
+    monkeypatch.setattr("vadlib.io.files._PATIENCE", 3.0)
+    with pytest.raises(VadError, match=rf"spoiled\.h5: damaged \({words}"):
+        Shard(spoiled, "`dvc repro`").digest  # noqa: B018
+    assert len(raw) == 40  # whoever looked through the other is there again
+
+
+def test_rows_that_a_file_only_claims_are_not_believed(tmp_path):
+    raw, _ = write(tmp_path, 40)
+    with h5py.File(raw.path, "r+") as file:
+        file["frame"].resize(2**40, axis=0)
+    with pytest.raises(VadError, match="it claims to hold more than it does"):
+        CubeSet([(Shard(raw.path, "`dvc repro`"), None)])

@@ -1,13 +1,18 @@
 """Files that are whole or absent: written aside, then renamed."""
 
+import atexit
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,11 +99,15 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
 
     It is opened without HDF5's lock: these files are renamed into place and never written to again, so there is nothing
     to wait for, and another program that has one open, or a network drive without locks, is no hindrance. Raises
-    VadError where there is no such file, where something else than the file is at fault, and for no HDF5 file.
+    VadError where there is no such file, where something else than the file is at fault, for no HDF5 file, and for one
+    at whose damage HDF5 crashes, or from which it does not come back.
     """
     import h5py
 
     try:
+        state = path.stat()
+        if (reason := harm_of_hdf5(path, state.st_size, state.st_mtime_ns)) is not None:
+            raise VadError(f"{path}: damaged ({reason}); make it again with {made_by}")
         return h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise missing(path, made_by) from None
@@ -106,16 +115,92 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
         raise unreadable(path, error, made_by) from None
 
 
+# Looks through files of which it is told, and answers each: a process of its own can crash, or be ended, without harm.
+_LOOK = """
+import math, sys, h5py
+print("ready", flush=True)
+def look(name, of):
+    for key in of.attrs:
+        of.attrs[key]
+    if isinstance(of, h5py.Dataset) and of.chunks:
+        wanted = math.prod(-(-side // chunk) for side, chunk in zip(of.shape, of.chunks))
+        if of.id.get_num_chunks() < wanted:
+            lacking.append(name)
+for line in sys.stdin:
+    lacking = []
+    try:
+        with h5py.File(bytes.fromhex(line), "r", locking=False) as file:
+            look("", file)
+            file.visititems(look)
+    except Exception:
+        pass
+    print("lacks some" if lacking else "whole", flush=True)
+"""
+_PATIENCE = 60.0  # seconds that HDF5 may take for what takes it milliseconds
+_looking: "tuple[int, subprocess.Popen[str]] | None" = None  # of the process with this number
+_one_at_a_time = threading.Lock()
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def harm_of_hdf5(path: Path, size: int, changed_ns: int, ours: bool = True) -> str | None:
+    """Why this process should not open an HDF5 file, of this size and time of change: HDF5 crashes at its structure, or
+    goes round in it without end; or, of `ours`, which are written whole, it claims rows without end. None for all
+    others: of errors that it raises, whoever opens it is told."""
+    global _looking
+    with _one_at_a_time:
+        if _looking is None or _looking[0] != os.getpid() or _looking[1].poll() is not None:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", _LOOK], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL, text=True, start_new_session=True,  # Ctrl-C is not meant for it
+                )  # fmt: skip
+            except OSError:  # no more processes to be had: it is opened as it is
+                return None
+            if process.stdout is None or not process.stdout.readline():  # its Python lacks something
+                process.wait()
+                return None
+            _looking = os.getpid(), process
+            atexit.register(process.kill)
+        process = _looking[1]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        clock = threading.Timer(_PATIENCE, end)
+        clock.start()
+        try:
+            process.stdin.write(f"{os.fsencode(path.absolute()).hex()}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except OSError:
+            answer = ""
+        finally:
+            clock.cancel()
+        if answer:
+            return None if answer.startswith("whole") or not ours else "it claims to hold more than it does"
+        process.kill()
+        process.wait()
+        _looking = None
+        return f"HDF5 does not come back from it in {_PATIENCE:g} s" if late.is_set() else "HDF5 crashes at it"
+
+
 def text_attribute(of: Any, name: str) -> str | None:
     """A text among the attributes of an HDF5 file or data set; None where there is none.
 
-    Of which type it is, is asked first: HDF5 crashes at a text of which damage has made something else.
+    Of which type it is, is asked first: HDF5 crashes at a text of which damage has made something else. Raises
+    ValueError for one that is no UTF-8.
     """
     import h5py
 
     if name not in of.attrs or h5py.check_string_dtype(of.attrs.get_id(name).dtype) is None:
         return None
-    return str(of.attrs[name])
+    text = str(of.attrs[name])
+    text.encode()  # of bytes that are no text h5py keeps what they are, for later
+    return text
 
 
 def unreadable(path: Path, error: BaseException, made_by: str, what: str = "damaged", part: str = "") -> VadError:
