@@ -56,7 +56,7 @@ def test_training_says_how_much_there_is_and_scoring_and_watching_what_is_otherw
     done = vad("train", tmp_path / "normal", "--output", model, "--settings", tmp_path / "s.yaml")
     assert done.exit_code == 0, done.output
     assert re.search(
-        r"^72 frames, 0.0 minutes of normal footage; about 700 frames are wanted.*\nit will take about \d+ s on this",
+        r"^72 frames, 0.0 minutes of normal footage; about 2,800 frames are wanted.*\nit will take about \d+ s on this",
         done.stderr,
         re.MULTILINE,
     )

@@ -110,7 +110,7 @@ def test_the_command_line_says_what_it_learned_from_and_leaves_the_model_alone(r
     threshold = read_package(Path("models/mine")).threshold
     assert 0 < threshold.frames <= 12  # held out: a quarter of each clip
     warning = f"warning: the threshold was set on {threshold.frames} frames, and to promise that 1 % of normal frames"
-    assert f"{warning} are above it takes about 700 held out of training" in done.stderr
+    assert f"{warning} are above it takes about 2,800 with objects held out of training" in done.stderr
     assert [p.name for p in Path("models").iterdir()] == ["mine"]
     assert read_package(Path("models/mine")).settings == settings(**GROUPS)
 

@@ -89,6 +89,15 @@ def test_less_is_looked_at_where_frames_wait_and_more_slower_each_time_it_was_to
     assert level() == (MOST_EVERY, 1)
 
 
+def test_a_queue_that_is_nearly_full_is_hurried():
+    now = 0.0
+    every = Every(lambda: 0.9, lambda: now)
+    for _ in range(30):
+        now += 1 / 25
+        every.wanted()
+    assert every.n >= 3
+
+
 def test_each_step_down_is_less_work_and_another_model_begins_no_higher():
     for least in range(1, MOST_EVERY + 1):
         detector, networks = zip(*((1 / n, 1 / (n * k)) for n, k in levels(least)), strict=True)

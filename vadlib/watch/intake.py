@@ -11,6 +11,7 @@ MOST_FRAMES, MOST_BYTES = 48, 1 << 26  # that wait, at most: some two seconds; o
 FEWEST_FRAMES = 8
 MOST_EVERY = 6  # every so manyth frame is looked at, at least: tracks bridge no more (`vadlib.scoring.tracks.MEMORY`)
 RAISE_SECONDS = 1.0  # that the queue is a third full before a step up: a connection begins with a burst
+HURRY_SECONDS = 0.2  # where it is two thirds full: soon frames would be left out
 LOWER_SECONDS = (
     10.0,
     600.0,
@@ -120,7 +121,8 @@ class Every:
             self._waited = now
         if fill <= 1 / 3:
             self._roomy = now
-        if self._level + 1 < len(self._levels) and now - max(self._roomy, self._changed) > RAISE_SECONDS:
+        patience = HURRY_SECONDS if fill > 2 / 3 else RAISE_SECONDS
+        if self._level + 1 < len(self._levels) and now - max(self._roomy, self._changed) > patience:
             if self._lowered:  # the last step was one down, and too early
                 self._patience = min(2 * self._patience, LOWER_SECONDS[1])
             self._level, self._changed, self._lowered = self._level + 1, now, False
