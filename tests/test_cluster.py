@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +22,11 @@ SHARED_OUT = ["detect", "flow", "build_raw", "build_flow", "score"]
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster():
-    """One cluster of this machine for all tests: it takes seconds to begin. Where another was is nothing to it."""
+    """One cluster of this machine for all tests: it takes seconds to begin. Where another was is nothing to it. It is
+    told of a GPU, which Ray deals out without looking for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+        patch.setattr(ray, "init", partial(ray.init, num_gpus=1))
         yield
     ray.shutdown()
 
@@ -65,18 +68,51 @@ def test_a_worker_killed_in_each_stage_leaves_the_bytes_of_the_local_executor(fi
 
 def test_workers_are_two_other_processes(tmp_path):
     (tmp_path / "log").mkdir()
-    assert run(partial(note_process, tmp_path / "log"), workers=2, executor="ray") == {"clips": 6, "frames": 30}
+    assert run(partial(note_process, tmp_path / "log", 2), workers=2, executor="ray") == {"clips": 6, "frames": 30}
     pids = {int(path.name) for path in (tmp_path / "log").iterdir()}
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert made() == WHOLE
 
 
-def test_a_clip_that_fails_is_tried_again(tmp_path):
+@pytest.mark.parametrize(("share", "workers"), [(0.5, 2), (1.0, 1)])
+def test_workers_get_the_share_of_a_gpu_that_the_settings_say(tmp_path, share, workers):
+    """Two at half of the one GPU; of those that take all of it one at a time, so that the first does everything."""
+    (tmp_path / "log").mkdir()
+    run(partial(note_process, tmp_path / "log", workers), workers=2, executor="ray", worker_gpus=share)
+    assert [path.read_text("ascii") for path in (tmp_path / "log").iterdir()] == ["0"] * workers
+    assert made() == WHOLE
+
+
+def test_ctrl_c_keeps_finished_clips_and_ends_the_workers(tmp_path, monkeypatch):
+    (tmp_path / "log").mkdir()
+    real = ray.wait
+
+    def wait(*given, **more):
+        if len(list(Path(".scratch").glob("*/made/*/*.txt"))) >= 3:
+            raise KeyboardInterrupt
+        return real(*given, **more)
+
+    monkeypatch.setattr(ray, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        run(partial(note_process, tmp_path / "log", 2), workers=2, executor="ray")
+    monkeypatch.setattr(ray, "wait", real)
+    until = time.monotonic() + 60
+    workers = [Path("/proc") / path.name for path in (tmp_path / "log").iterdir()]
+    while any(worker.exists() for worker in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(worker.exists() for worker in workers)
+    assert run(partial(copy_name, "made anew"), workers=2, executor="ray")["clips"] == 6
+    assert sum(text.startswith("x ") for text in made().values()) in (3, 4)  # two may have been done at once
+
+
+def test_a_clip_that_fails_is_tried_again(tmp_path, capsys):
     (tmp_path / "log").mkdir()
     assert run(partial(fails, 2, tmp_path / "log"), workers=2, executor="ray", retries=2)["clips"] == 6
     assert len(list((tmp_path / "log").glob("*.try"))) == 3
     assert made() == WHOLE
+    told = capsys.readouterr().err
+    assert "clip training/02: OSError: [Errno 5] try 1; it is tried again (1 of 2 times)" in told
 
 
 def test_a_poisoned_clip_is_named_after_its_last_try_and_loses_no_other(tmp_path):

@@ -22,6 +22,7 @@ from tests import layouts, videos
 from tests.conftest import ROOT
 from tests.projects import COMPUTE, make_packaged, until
 from vadlib.boxes.detect import BOUNDED
+from vadlib.cli import main as commands
 from vadlib.cli.main import app
 from vadlib.clips import read_footage
 from vadlib.errors import FootageError, Losses, VadError
@@ -71,6 +72,14 @@ def shown(video: Path, *, killed: bool = False) -> list[float]:
 def long_video(path: Path, frames: int = 400) -> None:
     images = np.random.default_rng(0).integers(0, 255, (8, 96, 128, 3), np.uint8)
     layouts.write_video(path, np.stack([images[n % 8] for n in range(frames)]))
+
+
+def test_progress_over_several_clips_says_how_many_and_how_fast(project, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    commands.score([project / "data/mini/testing"], project / "models/mini", tmp_path / "out")
+    shown = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if line.startswith("score:")]
+    assert re.search(r" 0/3 ", shown[0])
+    assert re.search(r" 3/3 .* \d+\.\d frames/s", shown[-1])
 
 
 def test_one_video_leaves_tables_video_and_page(project, tmp_path):

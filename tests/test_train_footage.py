@@ -5,6 +5,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,13 @@ from typer.testing import CliRunner
 from tests import layouts, videos
 from tests.conftest import ROOT
 from tests.projects import COMPUTE, MOTION, changed, run_stages, settings, until, write_params
+from vadlib import training as step_module
 from vadlib.boxes.kinds import onnx_detector, yolo
 from vadlib.cli.main import app
 from vadlib.clips import read_frames
 from vadlib.errors import VadError
 from vadlib.evaluation.frames import evaluate_frames
+from vadlib.footage import ahead
 from vadlib.footage import train as module
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.score import score_footage
@@ -154,6 +157,29 @@ def test_a_killed_training_goes_on_with_the_stage_it_was_in(footage, tmp_path, m
     run(None)
     assert read_package(tmp_path / "model").settings == SMALL
     assert sorted(p.name for p in tmp_path.iterdir()) == ["all", "model"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_with_two_devices_the_second_branch_is_trained_meanwhile(footage, tmp_path, monkeypatch, killed):
+    """Processes stand for devices. What is trained is what one device trains, whatever becomes of the other one."""
+    training = SMALL.training.model_copy(update={"checkpoint_seconds": 1e-9, "epochs": 3})
+    used = SMALL.model_copy(update={"training": training})
+    train_on_footage(footage, tmp_path / "one", used, COMPUTE)
+    steps, real = [], step_module.training_step
+    monkeypatch.setattr(step_module, "training_step", lambda *given: (steps.append(given[2]), real(*given))[1])
+    monkeypatch.setattr(ahead, "devices", lambda compute: 2)
+    if killed:
+        monkeypatch.setattr(ahead, "_train", _killed)
+    train_on_footage(footage, tmp_path / "two", used, COMPUTE)
+    assert ("flow" in steps) is killed
+    assert "raw" in steps
+    for name in ("raw.safetensors", "flow.safetensors", "calibration.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all", "one", "two"]
+
+
+def _killed(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_changed_footage_is_learned_anew(footage, tmp_path, monkeypatch):

@@ -40,11 +40,11 @@ def fails(times: int, log: Path, clip: Clip, path: Path) -> dict[str, int]:
     return copy_name("x", clip, path)
 
 
-def note_process(log: Path, clip: Clip, path: Path) -> dict[str, int]:
-    """Begun, a worker waits for the other one."""
-    (log / f"{os.getpid()}").touch()
+def note_process(log: Path, workers: int, clip: Clip, path: Path) -> dict[str, int]:
+    """Note which process this is, and which GPUs it may use. Begun, a worker waits until there are so many."""
+    (log / f"{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"), encoding="ascii")
     until = time.monotonic() + 120
-    while len(list(log.iterdir())) < 2 and time.monotonic() < until:
+    while len(list(log.iterdir())) < workers and time.monotonic() < until:
         time.sleep(0.05)
     return copy_name("x", clip, path)
 

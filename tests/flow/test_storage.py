@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vadlib.errors import VadError
-from vadlib.flow.storage import FlowWriter, open_flow, read_flow
+from vadlib.flow.storage import FlowFile, FlowWriter, open_flow, read_flow
 from vadlib.io.ownership import LEDGER
 from vadlib.units import MAX_ERROR
 
@@ -115,6 +115,48 @@ def test_same_flow_gives_the_same_bytes_with_any_number_of_threads(tmp_path):
         )
         contents.add(path.read_bytes())
     assert len(contents) == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "size", "before", "as_stored"),
+    [
+        (9, (40, 60), 0, True),
+        (300, (40, 60), 0, True),
+        (9, (40, 60), 2, False),  # behind frames that were appended one by one
+        (9, (1100, 480), 0, False),  # of three chunks each
+    ],
+)
+def test_parts_put_together_are_the_whole_to_the_byte(tmp_path, monkeypatch, frames, size, before, as_stored):
+    fields = waves(frames, *size)
+    fields[3:6] = 0
+    whole = write(tmp_path / "whole.h5", fields, detector="x").read_bytes()
+    unpacked, real = [], FlowFile.__getitem__
+    monkeypatch.setattr(FlowFile, "__getitem__", lambda file, frame: (unpacked.append(frame), real(file, frame))[1])
+    with FlowWriter(tmp_path / "merged.h5", frames, *size, {"detector": "x"}) as out:
+        write_into(out, fields[:before])
+        for number, part in enumerate((fields[before:4], fields[4:])):
+            with open_flow(write(tmp_path / f"{number}.h5", part), MADE_BY) as file:
+                out.append_all(file)
+    assert (tmp_path / "merged.h5").read_bytes() == whole
+    assert bool(unpacked) is not as_stored
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (waves(2, 40, 62), "expected a field of 40x60x2, found 40x62x2"),
+        (waves(4), "the clip has only 3 frames"),
+    ],
+)
+def test_parts_that_do_not_fit_leave_no_file(tmp_path, fields, reason):
+    write(tmp_path / "part.h5", fields)
+    with (
+        pytest.raises(VadError, match=reason),
+        open_flow(tmp_path / "part.h5", MADE_BY) as file,
+        FlowWriter(tmp_path / "whole.h5", 3, 40, 60) as out,
+    ):
+        out.append_all(file)
+    assert not (tmp_path / "whole.h5").exists()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1024, -2000])

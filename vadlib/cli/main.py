@@ -238,6 +238,7 @@ def score(
     from vadlib.footage.overview import write_overview
     from vadlib.footage.score import apart_from, begin_folder
     from vadlib.io.ownership import check, check_apart
+    from vadlib.io.progress import progress
     from vadlib.scoring.model_folder import read_package
     from vadlib.settings import ComputeSettings
 
@@ -278,15 +279,20 @@ def score(
                 any_begun = True
                 yield footage, output if single else output / footage.name
 
-        for scored in score_many(how, begun()):
-            if scored.error and single:
-                raise FootageError(scored.error)
-            if scored.error:
-                left_out.clip(scored.error)
-                continue
-            counts.update(scored.counts)
-            counts["clips"] += 1
-            left_out.of_clip(scored.losses)
+        total = len(known) if isinstance(paths, list) else None
+        with progress(total, "score", "clip", shown=not single) as bar:
+            for scored in score_many(how, begun()):
+                bar.update()
+                if scored.error and single:
+                    raise FootageError(scored.error)
+                if scored.error:
+                    left_out.clip(scored.error)
+                    continue
+                counts.update(scored.counts)
+                counts["clips"] += 1
+                left_out.of_clip(scored.losses)
+                rate = counts["frames"] / (time.monotonic() - started)
+                bar.set_postfix_str(f"{rate:.1f} frames/s", refresh=False)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {output} holds what was scored so far, whole") from None
     finally:

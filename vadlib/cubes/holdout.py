@@ -10,6 +10,8 @@ from itertools import pairwise
 
 PIECES = 8
 """Footage of few clips is cut into about so many pieces, so that what is kept back is not of one time alone."""
+MOST_FRAMES = 4000
+"""Held-out frames that are scored at most: enough for a threshold, and done in minutes."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class FlowWriter:
             )
             self._flow.attrs.update({"units": UNITS, "steps_per_px": FLOW_STEPS, **self.about})
             self._written, self._stack = 0, stack.pop_all()
+            self._holds = False  # whether HDF5 has frames that it has not yet packed
         return self
 
     def append(self, field: np.ndarray) -> None:
@@ -61,8 +62,26 @@ class FlowWriter:
             raise VadError(f"{place}: expected a field of {height}x{width}x2, found {found}")
         if self._written == frames:
             raise VadError(f"{place}: the clip has only {frames} frames; index the data set again")
+        self._holds = True
         self._flow[self._written] = to_steps(field, place).transpose(2, 0, 1)
         self._written += 1
+
+    def append_all(self, part: "FlowFile") -> None:
+        """The next frames' flow: all of another file's. Raises VadError as `append` does, and where one cannot be read.
+
+        Frames of one chunk, those of up to a MiB, are taken as they are stored, neither unpacked nor packed again. Of
+        larger ones HDF5 would leave other bytes: it has an order of its own for the chunks that edges cut. So it would
+        of frames behind such that it still holds.
+        """
+        as_stored = part.chunks == self._flow.chunks == (1, *self.shape[1:]) == (1, *part.shape[1:])
+        if not as_stored or self._holds or self._written + len(part) > self.shape[0]:
+            for frame in range(len(part)):
+                self.append(part[frame])
+            return
+        for frame in range(len(part)):
+            mask, packed = part.stored(frame)
+            self._flow.id.write_direct_chunk((self._written, 0, 0, 0), packed, mask)
+            self._written += 1
 
     def __exit__(self, *raised) -> None:
         with self._stack:
@@ -84,6 +103,25 @@ class FlowFile:
 
     def __len__(self) -> int:
         return self._flow.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 2, H, W)"""
+        return tuple(self._flow.shape)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Of that shape, what is packed together."""
+        return tuple(self._flow.chunks)
+
+    def stored(self, frame: int) -> tuple[int, bytes]:
+        """A frame of one chunk as it lies in the file: the filters that were left out, and its bytes. Raises VadError
+        where it cannot be read."""
+        try:
+            mask, packed = self._flow.id.read_direct_chunk((frame, 0, 0, 0))
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            raise unreadable(self.path, error, self._made_by, part=f"frame {frame}") from None
+        return mask, packed
 
     def __getitem__(self, frame: int) -> np.ndarray:
         if not 0 <= frame < len(self):

@@ -11,6 +11,7 @@ import numpy as np
 from vadlib.boxes.detect import detect_clip
 from vadlib.boxes.kinds.registry import make_detector
 from vadlib.clips import read_frames
+from vadlib.cubes.holdout import MOST_FRAMES
 from vadlib.cubes.shards import Batch
 from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
@@ -18,7 +19,6 @@ from vadlib.flow.fields import flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
 from vadlib.footage.scene import Scene
 from vadlib.models.registry import build_model
-from vadlib.pipeline.calibrate import MOST_FRAMES
 from vadlib.pipeline.places import Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings
 from vadlib.training import make_optimiser, training_step

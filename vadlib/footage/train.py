@@ -13,6 +13,7 @@ from vadlib.boxes.kinds.registry import weights_file
 from vadlib.boxes.table import Boxes
 from vadlib.errors import VadError
 from vadlib.footage import index
+from vadlib.footage.ahead import Ahead
 from vadlib.footage.duration import expected
 from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.index import index_footage, left_out_of
@@ -117,25 +118,30 @@ def train_on_footage(
         copy(yolo, places.weights / yolo.name)
     _fetch_weights(places, settings)
     counts: Counter[str] = Counter()
-    for name, groups, stage in _STAGES:
-        mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
-        done = work / _DONE / name
-        if not _is_done(done, mark, work):
-            discard(done)
-            there = _files(work)
-            instead.get(name, stage)(places, settings, compute)
-            if name == "detect" and scene.mark != WHOLE.mark:
-                keep_boxes(places, scene, settings.detector)
-            made = [path for path, state in _files(work).items() if there.get(path) != state]
-            settle(*(path for path in made if path.is_relative_to(work / "weights")))  # were fetched
-            digests = {path.relative_to(work).as_posix(): sha256(path) for path in made}
-            write_json(done, {"mark": mark, "made": digests})
-        if name == "prepare":
-            left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
-            tell_amount(places, settings)
-            is_beginning = not instead and not (work / _DONE / "detect").exists()
-            if is_beginning and (said := expected(places, settings, compute, scene)):
-                tell(said)
+    with Ahead() as ahead:
+        for name, groups, stage in _STAGES:
+            mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
+            done = work / _DONE / name
+            if not _is_done(done, mark, work):
+                discard(done)
+                there = _files(work)
+                if name == "train_raw" and not {"train_raw", "train_flow"} & instead.keys():
+                    ahead.begin("flow", places, settings, compute)
+                if name == "train_flow":
+                    ahead.wait()
+                instead.get(name, stage)(places, settings, compute)
+                if name == "detect" and scene.mark != WHOLE.mark:
+                    keep_boxes(places, scene, settings.detector)
+                made = [path for path, state in _files(work).items() if there.get(path) != state]
+                settle(*(path for path in made if path.is_relative_to(work / "weights")))  # were fetched
+                digests = {path.relative_to(work).as_posix(): sha256(path) for path in made}
+                write_json(done, {"mark": mark, "made": digests})
+            if name == "prepare":
+                left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
+                tell_amount(places, settings)
+                is_beginning = not instead and not (work / _DONE / "detect").exists()
+                if is_beginning and (said := expected(places, settings, compute, scene)):
+                    tell(said)
     package.package_model(places, work / "package", settings, compute)
     clips = places.load_manifest().clips
     note(work / "package", BEING_MADE)

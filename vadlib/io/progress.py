@@ -31,11 +31,13 @@ class _Lines:
         """Each line is flushed as it is written."""
 
 
-def progress(total: int | None, label: str, unit: str, *, done: int = 0) -> tqdm:
-    """A progress bar on standard error; where that is not a terminal, as in a service's log, a line a minute."""
-    if _hidden or sys.stderr.isatty():
+def progress(total: int | None, label: str, unit: str, *, done: int = 0, shown: bool = True) -> tqdm:
+    """A progress bar on standard error; where that is not a terminal, as in a service's log, a line a minute. Silent if
+    not `shown`."""
+    hidden = _hidden or not shown
+    if hidden or sys.stderr.isatty():
         return tqdm(
-            total=total, initial=done, desc=label, unit=unit, disable=_hidden, file=sys.stderr, dynamic_ncols=True
+            total=total, initial=done, desc=label, unit=unit, disable=hidden, file=sys.stderr, dynamic_ncols=True
         )
     return tqdm(
         total=total, initial=done, desc=label, unit=unit, file=_Lines(), delay=MINUTE, mininterval=MINUTE, miniters=1,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vadlib.cubes.holdout import Piece
+from vadlib.cubes.holdout import MOST_FRAMES, Piece
 from vadlib.engine.engine import make_engine
 from vadlib.errors import VadError
 from vadlib.io.files import write_json
@@ -25,8 +25,6 @@ from vadlib.scoring.thresholds import Threshold, set_threshold
 from vadlib.scoring.tracks import horizon_of
 from vadlib.settings import CONFIGURATIONS, ComputeSettings, Configuration, DatasetSettings
 
-MOST_FRAMES = 4000
-"""Held-out frames that are scored at most: enough for a threshold, and done in minutes."""
 MOST_WAITED = 100_000
 """Frames whose boxes say at most how long waiting is normal."""
 

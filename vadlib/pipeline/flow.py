@@ -8,7 +8,7 @@ from pathlib import Path
 from vadlib.clips import read_frames
 from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator, weights_file
-from vadlib.flow.storage import FlowWriter, read_flow
+from vadlib.flow.storage import FlowWriter, open_flow
 from vadlib.io.weights import record
 from vadlib.manifest import Clip
 from vadlib.pipeline.mapping import Span, Split, fingerprint, map_clips
@@ -61,8 +61,8 @@ def _merge(weights: dict[str, str], clip: Clip, parts: list[Path], path: Path) -
     """The flow of a clip, of that of its parts."""
     with FlowWriter(path, clip.frames, clip.height, clip.width, weights) as writer:
         for part in parts:
-            for field in read_flow(part, "the same command"):
-                writer.append(field)
+            with open_flow(part, "the same command") as file:
+                writer.append_all(file)
     return {"clips": 1, "frames": clip.frames, "bytes": path.stat().st_size}
 
 

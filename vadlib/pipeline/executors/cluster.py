@@ -55,6 +55,7 @@ def run(work: Work, tasks: Iterable[Task], compute: ComputeSettings) -> Iterator
             failed.append((task, reason))
         else:
             waiting.append(task)  # after the others: what is at fault may have passed
+            tell(f"{task.name}: {reason}; it is tried again ({tries[id(task)]} of {compute.retries} times)")
 
     def employ(actor: Any) -> None:
         if waiting:

@@ -16,17 +16,20 @@ from vadlib.settings import ComputeSettings
 
 
 def run(work: Work, tasks: Iterable[Task], compute: ComputeSettings) -> Iterator[tuple[Task, Any]]:
-    """With `workers` 1 each in its turn, taken as it comes; else the longest first, by so many processes.
+    """With `workers` 1 each in its turn, taken as it comes; else the longest first, by so many processes. A single task
+    needs none: they take seconds to begin.
 
     The first error ends it. Raises VadError where a process was killed.
     """
-    if compute.workers <= 1:
+    if compute.workers > 1:
+        tasks = longest_first(tasks)
+        workers = min(compute.workers, len(tasks))
+    else:
+        workers = 1
+    if workers <= 1:
         yield from ((task, work(*task.args)) for task in tasks)
         return
-    waiting = iter(ordered := longest_first(tasks))
-    workers = min(compute.workers, len(ordered))
-    if not workers:
-        return
+    waiting = iter(tasks)
     # Spawned, not forked: torch and OpenCV hold threads that a fork would leave locked.
     pool = ProcessPoolExecutor(
         workers,
