@@ -25,7 +25,7 @@ from tests.test_checkpoint import authors_layout
 from vadlib import footage
 from vadlib.cli.main import app
 from vadlib.errors import FootageError, VadError
-from vadlib.footage import find, many
+from vadlib.footage import find, many, overview
 from vadlib.footage import score as scoring
 from vadlib.footage import train as training
 from vadlib.footage.learned import Learned
@@ -295,6 +295,16 @@ def test_paths_from_a_stream_are_checked_as_they_come():
     assert "found: holds the input found/b.mp4" in done.stderr
     assert Path("found/a/frames.csv").is_file()
     assert Path("found/b.mp4").read_text() == "of somebody's: found/b.mp4"
+
+
+def test_after_a_refusal_the_overview_is_left_as_it_was(monkeypatch):
+    written: list[Path] = []
+    monkeypatch.setattr(overview, "write_overview", written.append)
+    put("today.mp4", "found/notes.txt")
+    refused(score("-", output=".", stdin="today.mp4\n"), state(), "holds the input today.mp4; name a folder")
+    assert written == []
+    assert score("-", output="found", stdin="today.mp4\n").exit_code == 0
+    assert written == [Path("found")]
 
 
 def test_results_in_the_folder_of_footage_are_passed_over():
