@@ -249,7 +249,7 @@ def test_of_several_problems_the_first_is_named_and_the_others_counted(tmp_path)
     [
         (b"a: [1\nb: 2\n", "not YAML: "),
         (b"a: 1\na: 2\n", 'not YAML: while constructing a mapping in "<unicode string>", line 1'),
-        (b"a: \xff\n", "not YAML: "),
+        (b"a: \xff\n", "not YAML in UTF-8"),
         (b"!!python/object/apply:os.system ['true']\n", "not YAML: could not determine a constructor"),
         (b"", "the file: input should be a valid dictionary"),
         (b"- 1\n", "the file: input should be a valid dictionary"),
