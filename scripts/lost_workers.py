@@ -183,6 +183,7 @@ def lost_workers(
         def same(bytes_are_same: bool, since: int) -> None:
             for row in watched.rows[since:]:
                 row["same bytes"] = "yes" if bytes_are_same else "NO"
+                print("; ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
         for stage in SHARED_OUT:
             run_stages(used, [stage], TWO)
