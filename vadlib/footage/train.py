@@ -22,6 +22,7 @@ from vadlib.io.ownership import (
     BEING_MADE,
     LEDGER,
     SCRATCH,
+    alone_in,
     check,
     check_apart,
     discard,
@@ -108,49 +109,50 @@ def train_on_footage(
         output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics", "vad train"
     )  # fmt: skip
     own(work)
-    mark = fingerprint(
-        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
-    )
-    if yolo is not None:
-        remove_own(places.weights / yolo.name)  # other files of a folder
-        copy(yolo, places.weights / yolo.name)
-    _fetch_weights(places, settings)
-    counts: Counter[str] = Counter()
-    for name, groups, stage in _STAGES:
-        mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
-        done = work / _DONE / name
-        if not _is_done(done, mark, work):
-            discard(done)
-            there = _files(work)
-            instead.get(name, stage)(places, settings, compute)
-            if name == "detect" and scene.mark != WHOLE.mark:
-                keep_boxes(places, scene, settings.detector)
-            made = [path for path, state in _files(work).items() if there.get(path) != state]
-            settle(*(path for path in made if path.is_relative_to(work / "weights")))  # were fetched
-            digests = {path.relative_to(work).as_posix(): sha256(path) for path in made}
-            write_json(done, {"mark": mark, "made": digests})
-        if name == "prepare":
-            left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
-            tell_amount(places, settings)
-    package.package_model(places, work / "package", settings, compute)
-    clips = places.load_manifest().clips
-    note(work / "package", BEING_MADE)
-    save_learned(learned_from(clips, before), work / "package")
-    if scene.mark != WHOLE.mark:
-        save_scene(scene, work / "package")
-    settle(work / "package")
-    counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
-    for clip in clips:
-        with closing(open_shard(places, clip, "raw")) as shard:
-            counts["cubes"] += len(shard)
-    threshold = load_calibration(places).thresholds["best"]
-    if not threshold.is_sure:
-        tell(f"warning: {too_short(threshold)}")
-    publish(work / "package", output, copied=True)
-    remove_own(work / _DONE)  # first: a kill leaves nothing that says it is done, and is gone
-    remove_own(work)
-    counts.update(left_out.counts())
-    return counts
+    with alone_in(work):
+        mark = fingerprint(
+            index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
+        )
+        if yolo is not None:
+            remove_own(places.weights / yolo.name)  # other files of a folder
+            copy(yolo, places.weights / yolo.name)
+        _fetch_weights(places, settings)
+        counts: Counter[str] = Counter()
+        for name, groups, stage in _STAGES:
+            mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
+            done = work / _DONE / name
+            if not _is_done(done, mark, work):
+                discard(done)
+                there = _files(work)
+                instead.get(name, stage)(places, settings, compute)
+                if name == "detect" and scene.mark != WHOLE.mark:
+                    keep_boxes(places, scene, settings.detector)
+                made = [path for path, state in _files(work).items() if there.get(path) != state]
+                settle(*(path for path in made if path.is_relative_to(work / "weights")))  # were fetched
+                digests = {path.relative_to(work).as_posix(): sha256(path) for path in made}
+                write_json(done, {"mark": mark, "made": digests})
+            if name == "prepare":
+                left_out.again(LeftOut(**read_json(left_out_of(places), "the same command")))
+                tell_amount(places, settings)
+        package.package_model(places, work / "package", settings, compute)
+        clips = places.load_manifest().clips
+        note(work / "package", BEING_MADE)
+        save_learned(learned_from(clips, before), work / "package")
+        if scene.mark != WHOLE.mark:
+            save_scene(scene, work / "package")
+        settle(work / "package")
+        counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
+        for clip in clips:
+            with closing(open_shard(places, clip, "raw")) as shard:
+                counts["cubes"] += len(shard)
+        threshold = load_calibration(places).thresholds["best"]
+        if not threshold.is_sure:
+            tell(f"warning: {too_short(threshold)}")
+        publish(work / "package", output, copied=True)
+        remove_own(work / _DONE)  # first: a kill leaves nothing that says it is done, and is gone
+        remove_own(work)
+        counts.update(left_out.counts())
+        return counts
 
 
 def keep_boxes(places: Places, scene: Scene, detector: DetectorSettings) -> None:
