@@ -208,3 +208,18 @@ def test_foreign_file_is_refused(tmp_path):
 def test_missing_file_says_what_makes_it(tmp_path):
     with pytest.raises(VadError, match=r"a\.h5: not found; make it first with `dvc repro flow@mine`"):
         list(read_flow(tmp_path / "a.h5", MADE_BY))
+
+
+@pytest.mark.parametrize("at", [4, 9])
+def test_a_chunk_that_begins_otherwise_is_damage_and_not_given_to_the_filter(tmp_path, at):
+    """The filter believes what a chunk begins with, its length and that of its parts, and crashes."""
+    path = write(tmp_path / "a.h5", waves(3))
+    with h5py.File(path) as file:
+        begin = file["flow"].id.get_chunk_info(1).byte_offset
+    data = bytearray(path.read_bytes())
+    data[begin + at] ^= 0x80
+    (spoiled := tmp_path / "b.h5").write_bytes(data)
+    with open_flow(spoiled, MADE_BY) as file:
+        np.testing.assert_allclose(file[0], waves(3)[0], atol=MAX_ERROR)
+        with pytest.raises(VadError, match=r"b\.h5: damaged \(frame 1: a chunk with another beginning"):
+            file[1]

@@ -7,6 +7,7 @@ on threads or the environment.
 """
 
 import contextlib
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -88,10 +89,21 @@ class FlowFile:
         if not 0 <= frame < len(self):
             raise IndexError(frame)
         try:
+            self._check_chunks(frame)
             steps = self._flow[frame]
         except (OSError, RuntimeError, ValueError, TypeError) as error:
             raise unreadable(self.path, error, self._made_by, part=f"frame {frame}") from None
         return to_pixels(steps.transpose(1, 2, 0))
+
+    def _check_chunks(self, frame: int) -> None:
+        """Raises ValueError where what a frame's chunks begin with is not what was written: the filter believes it, and
+        crashes."""
+        _, _, rows, width = self._flow.chunks
+        expected = struct.pack(">QI", 2 * rows * width * self._flow.dtype.itemsize, BLOCK * self._flow.dtype.itemsize)
+        for row in range(0, self.height, rows):
+            _, chunk = self._flow.id.read_direct_chunk((frame, 0, row, 0))
+            if not chunk.startswith(expected):
+                raise ValueError("a chunk with another beginning than was written")
 
 
 @contextlib.contextmanager
