@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vadlib.authors import import_checkpoint, read_authors_checkpoint
 from vadlib.errors import VadError
-from vadlib.models.checkpoint import load_model, load_state, save_model, save_state
+from vadlib.models.checkpoint import load_model, load_state, model_made_with, save_model, save_state
 from vadlib.models.registry import build_model
 from vadlib.settings import StateSettings, model_settings
 
@@ -172,3 +172,12 @@ def test_a_damaged_state_is_told_and_the_training_begins_anew(tmp_path, capsys):
         assert (tmp_path / f"damaged/{number}-state.pt").read_bytes() == damaged
         save_state(path, {"step": 3, "losses": [0.5]})  # which it is no hindrance to
         assert path.read_bytes() == whole
+
+
+def test_what_a_file_says_of_its_model_may_be_nested_without_end(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", {"vadlib": "[" * 50_000})
+    for read in (lambda path: load_model(path, "raw", "`it`"), lambda path: model_made_with(path, "`it`")):
+        with pytest.raises(VadError, match=r"not a model of this project \(nested too deep\)"):
+            read(tmp_path / "m.safetensors")

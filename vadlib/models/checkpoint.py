@@ -16,7 +16,7 @@ from torch import nn
 
 from vadlib.errors import VadError
 from vadlib.io import ownership
-from vadlib.io.files import missing, surroundings, written_aside, written_unrefusing
+from vadlib.io.files import missing, parsed_json, surroundings, written_aside, written_unrefusing
 from vadlib.models.registry import build_model
 from vadlib.settings import Branch, ModelSettings, model_settings
 
@@ -48,7 +48,7 @@ def load_model(path: Path, branch: Branch, made_by: str) -> tuple[nn.Module, Mod
     try:
         path.open("rb").close()  # of whatever keeps it from opening a file, safetensors says that there is none
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["vadlib"])
+            about = parsed_json((file.metadata() or {})["vadlib"])
             model = model_settings(about["model"])
             found, length = about["branch"], int(about["length"])
             network = build_model(model, branch, length)
@@ -79,7 +79,7 @@ def model_made_with(path: Path, made_by: str) -> dict[str, str | int]:
         raise missing(path, made_by)
     try:
         with safe_open(path, "pt") as file:
-            return dict(json.loads((file.metadata() or {})["vadlib"])["made_with"] or {})
+            return dict(parsed_json((file.metadata() or {})["vadlib"])["made_with"] or {})
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise VadError(
             f"{path}: not a model of this project ({first_line(error)}); make it again with {made_by}"

@@ -6,7 +6,6 @@ asked for.
 
 import atexit
 import importlib.util
-import json
 import os
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ from PIL import Image
 
 from vadlib.boxes.table import APPEARANCE, Boxes, DetectFrames
 from vadlib.errors import VadError
-from vadlib.io.files import disk_full, is_disk_full
+from vadlib.io.files import disk_full, is_disk_full, parsed_json
 from vadlib.io.ownership import check
 from vadlib.io.weights import torch_device
 from vadlib.manifest import Clip
@@ -217,9 +216,9 @@ def _from_safetensors(weights: Path, tasks: Any) -> Any:
                 f"{weights}: not a detector of this project: its metadata lacks {', '.join(sorted(missing))}"
             )
         state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118, not a dict
-    model = tasks.DetectionModel(json.loads(metadata["yaml"]), verbose=False)
+    model = tasks.DetectionModel(parsed_json(metadata["yaml"]), verbose=False)
     model.load_state_dict(state)
-    names = json.loads(metadata["names"])
+    names = parsed_json(metadata["names"])
     model.names = dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
     return model.eval()
 
