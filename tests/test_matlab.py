@@ -3,6 +3,7 @@
 import contextlib
 import random
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -84,3 +85,16 @@ def test_damage_anywhere_is_read_or_refused_in_one_line(tmp_path, compressed):
         (tmp_path / "a.mat").write_bytes(damaged)
         with contextlib.suppress(VadError):
             list(read_cells(tmp_path / "a.mat", "gt"))
+
+
+def test_a_file_of_version_7_3_from_which_hdf5_does_not_come_back_is_one_line(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+        file["gt"] = np.zeros(3)
+        file.attrs["text"] = "x" * 64
+    data = bytearray((tmp_path / "a.mat").read_bytes())
+    data[:10] = b"MATLAB 7.3"
+    data[data.index(b"GCOL") + 105] = 0
+    (tmp_path / "b.mat").write_bytes(data)
+    monkeypatch.setattr("vadlib.io.files._PATIENCE", 3.0)
+    with pytest.raises(VadError, match=r"b\.mat: cannot be read as a MATLAB file .*HDF5 does not come back"):
+        list(read_cells(tmp_path / "b.mat", "gt"))

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vadlib.errors import VadError
-from vadlib.io.files import surroundings
+from vadlib.io.files import harm_of_hdf5, surroundings
 
 MAX_BYTES = 1 << 28  # of a cell: a mask of 16,384 x 16,384 px
 
@@ -154,6 +154,9 @@ class _Matrix:
 def _cells_of_hdf5(path: Path, variable: str) -> Iterator[np.ndarray]:
     import h5py
 
+    state = path.stat()
+    if (reason := harm_of_hdf5(path, state.st_size, state.st_mtime_ns, ours=False)) is not None:
+        raise ValueError(reason)
     with h5py.File(path, "r", locking=False) as file:
         if not isinstance(file.get(variable, getlink=True), h5py.HardLink):  # others lead to other files
             raise VadError(f"{path}: no cell array `{variable}`")
