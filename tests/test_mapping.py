@@ -16,7 +16,7 @@ import pytest
 from vadlib.errors import VadError
 from vadlib.io import ownership
 from vadlib.io.files import write_text
-from vadlib.io.ownership import publish
+from vadlib.io.ownership import alone_in, publish
 from vadlib.io.progress import progress
 from vadlib.manifest import Clip
 from vadlib.pipeline import mapping
@@ -392,3 +392,12 @@ def test_unfinished_work_that_was_damaged_meanwhile_is_made_again(tmp_path, monk
     assert run(partial(note_and_copy, log)) == {"clips": 6, "frames": 30}
     assert [line.split()[0] for line in log.read_text().splitlines()[before:]] == ["training/01", "testing/03"]
     assert made() == WHOLE
+
+
+def test_two_runs_do_not_work_on_one_output(tmp_path):
+    with (
+        alone_in(scratch_folder(OUT, "0" * 64)),
+        pytest.raises(VadError, match="another run is at work there; wait until it has ended"),
+    ):
+        run(partial(copy_name, "x"))
+    assert not OUT.exists()

@@ -30,7 +30,7 @@ from vadlib.footage import score as module
 from vadlib.footage.find import Footage, find_footage, listed_paths
 from vadlib.footage.score import FRAME_COLUMNS, SEGMENT_COLUMNS, score_footage
 from vadlib.footage.stream import ScoredFrame, make_scorer
-from vadlib.io.ownership import LEDGER
+from vadlib.io.ownership import LEDGER, alone_in, own
 from vadlib.scoring.model_folder import read_package
 
 FILES = ["annotated.mp4", "frames.csv", "report.html", "segments.csv"]
@@ -523,3 +523,10 @@ def test_no_model_is_one_line(tmp_path):
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'none'}: no model folder there")
     assert done.stderr.count("\n") == 1
+
+
+def test_two_runs_do_not_write_into_one_folder(project, model, tmp_path):
+    own(tmp_path / "out")
+    with alone_in(tmp_path / "out"), pytest.raises(VadError, match="out: another run is at work there; wait"):
+        score_footage(Footage("01", project / "data/mini/testing/01.mp4"), *model, tmp_path / "out")
+    assert not (tmp_path / "out/frames.csv").exists()

@@ -31,6 +31,7 @@ from vadlib.footage.find import LeftOut, find_footage
 from vadlib.footage.score import score_footage
 from vadlib.footage.stream import make_scorer
 from vadlib.footage.train import train_on_footage
+from vadlib.io.ownership import alone_in, own
 from vadlib.manifest import load_manifest
 from vadlib.scoring.model_folder import read_package
 from vadlib.settings import OWN_FOOTAGE, load_group, with_detector
@@ -437,4 +438,14 @@ def test_a_training_of_which_nothing_is_left_is_an_error(tmp_path):
     videos.write(tmp_path / "all/tiny.avi", "mpeg4", frames=[p[:8, :8] for p in videos.pictures(3)])
     with pytest.raises(VadError, match=r"none of the footage can be read; .*a\.mp4: cannot be.*frames of 8x8"):
         train_on_footage(tmp_path / "all", tmp_path / "model", SMALL, COMPUTE, left_out=LeftOut())
+    assert not (tmp_path / "model").exists()
+
+
+def test_two_trainings_do_not_work_in_one_folder(footage, tmp_path):
+    own(tmp_path / "model.work")
+    with (
+        alone_in(tmp_path / "model.work"),
+        pytest.raises(VadError, match=r"model\.work: another run is at work there; wait"),
+    ):
+        train_on_footage(footage, tmp_path / "model", SMALL, COMPUTE)
     assert not (tmp_path / "model").exists()

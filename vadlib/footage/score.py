@@ -23,7 +23,7 @@ from vadlib.footage.clock import begin_of
 from vadlib.footage.find import RESULTS, Footage
 from vadlib.footage.stream import FootageScorer, ScoredFrame, score_frames
 from vadlib.io.files import is_lack, surroundings
-from vadlib.io.ownership import begin, check, check_apart, discard, is_made, own, remove_empty, settle
+from vadlib.io.ownership import alone_in, begin, check, check_apart, discard, is_made, own, remove_empty, settle
 from vadlib.io.progress import progress
 from vadlib.io.tables import write_table
 from vadlib.manifest import Clip
@@ -93,64 +93,71 @@ def score_footage(
     check(*files[: len(files) if parquet else -1])
     there = output.is_dir()
     begin_folder(output)
-    for file in files:  # of an earlier run: they would look like this one's
-        if is_made(file):
-            discard(file)
-    grown = files[:3]
-    for file in grown:
-        begin(file)
-    findings = _Findings(footage.name, scorer.scorer.settings.detector, begin_of(footage.source))
-    done = False
-    try:
-        place = str(footage.source) if isinstance(footage.source, Path) else "images"
-        clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
-        read = read_footage(footage.source, footage.name, fps, told)
-        images = _one_by_one(clip, score_frames(scorer, clip, read, counts=findings.counts))
-        with ExitStack() as stack:
-            frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
-            segments = stack.enter_context(_Segments(output / "segments.csv", findings.happened))
-            video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
-            bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
-            for frame in images:
-                if not frame.looked_at:
-                    findings.pass_by(frame)
-                    continue
-                anomalous = frame.score > threshold.value
-                frames.add(row_of(frame, anomalous))
-                segments.see(frame, anomalous)
-                video.write(frame)
-                findings.add(frame, anomalous)
-                bar.update()
-            done = True
-    except FootageError as error:
-        if not findings.counts["frames"]:
-            for file in grown:
+    with alone_in(output):
+        for file in files:  # of an earlier run: they would look like this one's
+            if is_made(file):
                 discard(file)
-            raise
-        rest = max(0, clip.frames - findings.counts["frames"])
-        told.lose("rest", str(error), "leave it out", rest, rest * findings.step)
-    finally:
-        if frames_bounded := findings.counts[BOUNDED]:
-            how = how_bounded(frames_bounded, findings.counts["frames"], scorer.scorer.settings.detector)
-            told.notes.append(f"clip {footage.name}: {how}")
-        if findings.counts["frames"]:
-            said = scorer.learned.otherwise(findings.rate, *findings.size) if scorer.learned else ""
-            if said:
-                told.notes.append(f"clip {footage.name}: {said}")
-            title = footage.name if done else f"{footage.name}: its first {findings.counts['frames']} frames"
-            notes = [printable(line) for line in (*told.lines, *told.notes)]
-            write_report(output / "report.html", findings.report(title, scorer, threshold, notes))
-        settle(*grown)
-        if not there:
-            remove_empty(output)
-    if parquet:
-        others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
-        types = {**others, "frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_(), "reason": pa.string()}
-        with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
-            write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
-    if losses is None and told.error:
-        raise FootageError(told.error)
-    return findings.counts
+        grown = files[:3]
+        for file in grown:
+            begin(file)
+        findings = _Findings(footage.name, scorer.scorer.settings.detector, begin_of(footage.source))
+        done = False
+        try:
+            place = str(footage.source) if isinstance(footage.source, Path) else "images"
+            clip = Clip(footage.name, "testing", place, footage.claimed or 0, 0, 0)
+            read = read_footage(footage.source, footage.name, fps, told)
+            images = _one_by_one(clip, score_frames(scorer, clip, read, counts=findings.counts))
+            with ExitStack() as stack:
+                frames = stack.enter_context(Rows(output / "frames.csv", FRAME_COLUMNS))
+                segments = stack.enter_context(_Segments(output / "segments.csv", findings.happened))
+                video = stack.enter_context(AnnotatedVideo(output / "annotated.mp4", threshold))
+                bar = stack.enter_context(progress(clip.frames or None, footage.name, "frame"))
+                for frame in images:
+                    if not frame.looked_at:
+                        findings.pass_by(frame)
+                        continue
+                    anomalous = frame.score > threshold.value
+                    frames.add(row_of(frame, anomalous))
+                    segments.see(frame, anomalous)
+                    video.write(frame)
+                    findings.add(frame, anomalous)
+                    bar.update()
+                done = True
+        except FootageError as error:
+            if not findings.counts["frames"]:
+                for file in grown:
+                    discard(file)
+                raise
+            rest = max(0, clip.frames - findings.counts["frames"])
+            told.lose("rest", str(error), "leave it out", rest, rest * findings.step)
+        finally:
+            if frames_bounded := findings.counts[BOUNDED]:
+                how = how_bounded(frames_bounded, findings.counts["frames"], scorer.scorer.settings.detector)
+                told.notes.append(f"clip {footage.name}: {how}")
+            if findings.counts["frames"]:
+                said = scorer.learned.otherwise(findings.rate, *findings.size) if scorer.learned else ""
+                if said:
+                    told.notes.append(f"clip {footage.name}: {said}")
+                title = footage.name if done else f"{footage.name}: its first {findings.counts['frames']} frames"
+                notes = [printable(line) for line in (*told.lines, *told.notes)]
+                write_report(output / "report.html", findings.report(title, scorer, threshold, notes))
+            settle(*grown)
+            if not there:
+                remove_empty(output)
+        if parquet:
+            others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
+            types = {
+                **others,
+                "frame": pa.int32(),
+                "boxes": pa.int32(),
+                "is_anomalous": pa.bool_(),
+                "reason": pa.string(),
+            }
+            with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
+                write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
+        if losses is None and told.error:
+            raise FootageError(told.error)
+        return findings.counts
 
 
 def _one_by_one(clip: Clip, frames: Iterator[ScoredFrame]) -> Iterator[ScoredFrame]:

@@ -24,6 +24,7 @@ from vadlib.io.ownership import (
     BEING_MADE,
     LEDGER,
     SCRATCH,
+    alone_in,
     check,
     check_apart,
     discard,
@@ -110,15 +111,15 @@ def train_on_footage(
         output.name, footage.absolute(), weights or work / "weights" / "detector", work, work / "metrics", "vad train"
     )  # fmt: skip
     own(work)
-    mark = fingerprint(
-        index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
-    )
-    if yolo is not None:
-        remove_own(places.weights / yolo.name)  # other files of a folder
-        copy(yolo, places.weights / yolo.name)
-    _fetch_weights(places, settings)
-    counts: Counter[str] = Counter()
-    with Ahead() as ahead:
+    with alone_in(work), Ahead() as ahead:
+        mark = fingerprint(
+            index.__name__, compute.precision, places.data, str(weights), "" if yolo is None else sha256(yolo), *since
+        )
+        if yolo is not None:
+            remove_own(places.weights / yolo.name)  # other files of a folder
+            copy(yolo, places.weights / yolo.name)
+        _fetch_weights(places, settings)
+        counts: Counter[str] = Counter()
         for name, groups, stage in _STAGES:
             mark = fingerprint(_CODE[name], mark, *groups(settings), *([scene.mark] if name == "detect" else []))
             done = work / _DONE / name
@@ -142,25 +143,25 @@ def train_on_footage(
                 is_beginning = not instead and not (work / _DONE / "detect").exists()
                 if is_beginning and (said := expected(places, settings, compute, scene)):
                     tell(said)
-    package.package_model(places, work / "package", settings, compute)
-    clips = places.load_manifest().clips
-    note(work / "package", BEING_MADE)
-    save_learned(learned_from(clips, before), work / "package")
-    if scene.mark != WHOLE.mark:
-        save_scene(scene, work / "package")
-    settle(work / "package")
-    counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
-    for clip in clips:
-        with closing(open_shard(places, clip, "raw")) as shard:
-            counts["cubes"] += len(shard)
-    threshold = load_calibration(places).thresholds["best"]
-    if threshold.frames < SURELY * threshold.wanted:
-        tell(f"warning: {too_short(threshold)}")
-    publish(work / "package", output, copied=True)
-    remove_own(work / _DONE)  # first: a kill leaves nothing that says it is done, and is gone
-    remove_own(work)
-    counts.update(left_out.counts())
-    return counts
+        package.package_model(places, work / "package", settings, compute)
+        clips = places.load_manifest().clips
+        note(work / "package", BEING_MADE)
+        save_learned(learned_from(clips, before), work / "package")
+        if scene.mark != WHOLE.mark:
+            save_scene(scene, work / "package")
+        settle(work / "package")
+        counts.update(clips=len(clips), frames=sum(clip.frames for clip in clips))
+        for clip in clips:
+            with closing(open_shard(places, clip, "raw")) as shard:
+                counts["cubes"] += len(shard)
+        threshold = load_calibration(places).thresholds["best"]
+        if threshold.frames < SURELY * threshold.wanted:
+            tell(f"warning: {too_short(threshold)}")
+        publish(work / "package", output, copied=True)
+        remove_own(work / _DONE)  # first: a kill leaves nothing that says it is done, and is gone
+        remove_own(work)
+        counts.update(left_out.counts())
+        return counts
 
 
 def keep_boxes(places: Places, scene: Scene, detector: DetectorSettings) -> None:

@@ -171,6 +171,30 @@ def own(folder: Path) -> None:
     _append(folder, [(OWN, ".")])
 
 
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that no other run works there meanwhile; a kill lets go of it. Raises VadError where another
+    run does. Where folders cannot be held, as on Windows and some network drives, nothing is."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VadError(
+                f"{folder}: another run is at work there; wait until it has ended, or name another output"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(held)
+
+
 def remove_own(folder: Path) -> None:
     """Remove all that this tool made in a folder, and the folder where nothing else is left in it."""
     if not _is_folder(folder):

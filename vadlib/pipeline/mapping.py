@@ -24,6 +24,7 @@ from vadlib.io.files import read_json, sha256, write_json
 from vadlib.io.ownership import (
     LEDGER,
     SCRATCH,
+    alone_in,
     check,
     is_made,
     is_own,
@@ -90,68 +91,73 @@ def map_clips(
     """
     check(output, folder=not output.suffix)
     scratch = scratch_folder(output, fingerprint)
-    made = scratch / "made"
-    remove_own(scratch / "tries")  # of a run that was killed
-    todo = []
-    counts: Counter[str] = Counter()
-    for clip in clips:
-        artefact, note = _places(made, scratch, clip, suffix)
-        before = _kept(artefact, note, scratch)
-        if before is None:
-            todo.append(clip)
-        else:
-            counts.update(before)
-    parts: dict[str, list[tuple[Path, Path]]] = {}  # of clips that are worked on in parts, in order: with their notes
+    with alone_in(scratch):
+        made = scratch / "made"
+        remove_own(scratch / "tries")  # of a run that was killed
+        todo = []
+        counts: Counter[str] = Counter()
+        for clip in clips:
+            artefact, note = _places(made, scratch, clip, suffix)
+            before = _kept(artefact, note, scratch)
+            if before is None:
+                todo.append(clip)
+            else:
+                counts.update(before)
+        parts: dict[
+            str, list[tuple[Path, Path]]
+        ] = {}  # of clips that are worked on in parts, in order: with their notes
 
-    def jobs() -> Iterator[Task]:
-        for clip in todo:
-            spans = []
-            if split is not None and compute.window is not None and clip.frames > compute.window:
-                spans = split.spans(clip, compute.window)
-            if len(spans) < 2:
-                yield _task(scratch, clip, *_places(made, scratch, clip, suffix), clip.frames)
-                continue
-            of_clip = parts[clip.key] = []
-            for span in spans:
-                name = f"{clip.name}/{span.first}-{span.stop}"
-                place = scratch / "parts" / clip.split / f"{name}{suffix}"
-                note = scratch / "counts of parts" / clip.split / f"{name}.json"
-                of_clip.append((place, note))
-                if _kept(place, note, scratch) is None:
-                    yield _task(scratch, clip, place, note, span.stop - span.first, span)
+        def jobs() -> Iterator[Task]:
+            for clip in todo:
+                spans = []
+                if split is not None and compute.window is not None and clip.frames > compute.window:
+                    spans = split.spans(clip, compute.window)
+                if len(spans) < 2:
+                    yield _task(scratch, clip, *_places(made, scratch, clip, suffix), clip.frames)
+                    continue
+                of_clip = parts[clip.key] = []
+                for span in spans:
+                    name = f"{clip.name}/{span.first}-{span.stop}"
+                    place = scratch / "parts" / clip.split / f"{name}{suffix}"
+                    note = scratch / "counts of parts" / clip.split / f"{name}.json"
+                    of_clip.append((place, note))
+                    if _kept(place, note, scratch) is None:
+                        yield _task(scratch, clip, place, note, span.stop - span.first, span)
 
-    started, frames = time.monotonic(), 0
-    do = partial(_one, work, split)
-    with progress(len(clips), label, "clip", done=len(clips) - len(todo)) as bar:
+        started, frames = time.monotonic(), 0
+        do = partial(_one, work, split)
+        with progress(len(clips), label, "clip", done=len(clips) - len(todo)) as bar:
 
-        def landed(results: Iterator[tuple[Task, Any]]) -> Iterator[tuple[Task, dict[str, int]]]:
-            nonlocal frames
-            for task, (aside, counted) in results:
-                _, _, artefact, note, *_ = task.args
-                artefact.parent.mkdir(parents=True, exist_ok=True)
-                move(aside, artefact)
-                remove_empty(aside.parent)
-                write_json(note, {"counts": counted, "artefact": sha256(artefact)})
-                frames += task.size
-                bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
-                yield task, counted
-            # What was tried in vain, and by workers that were given up, is not in its place.
-            remove_own(scratch / "tries")
+            def landed(results: Iterator[tuple[Task, Any]]) -> Iterator[tuple[Task, dict[str, int]]]:
+                nonlocal frames
+                for task, (aside, counted) in results:
+                    _, _, artefact, note, *_ = task.args
+                    artefact.parent.mkdir(parents=True, exist_ok=True)
+                    move(aside, artefact)
+                    remove_empty(aside.parent)
+                    write_json(note, {"counts": counted, "artefact": sha256(artefact)})
+                    frames += task.size
+                    bar.set_postfix_str(f"{frames / (time.monotonic() - started):.1f} frames/s", refresh=False)
+                    yield task, counted
+                # What was tried in vain, and by workers that were given up, is not in its place.
+                remove_own(scratch / "tries")
 
-        for task, counted in landed(run(do, jobs(), compute)):
-            *_, span, _ = task.args
-            if span is None:
+            for task, counted in landed(run(do, jobs(), compute)):
+                *_, span, _ = task.args
+                if span is None:
+                    counts.update(counted)
+                    bar.update()
+            whole = [clip for clip in todo if clip.key in parts]
+            merges = [
+                _task(scratch, c, *_places(made, scratch, c, suffix), c.frames, None, parts[c.key]) for c in whole
+            ]
+            for _, counted in landed(run(do, merges, compute)):
                 counts.update(counted)
                 bar.update()
-        whole = [clip for clip in todo if clip.key in parts]
-        merges = [_task(scratch, c, *_places(made, scratch, c, suffix), c.frames, None, parts[c.key]) for c in whole]
-        for _, counted in landed(run(do, merges, compute)):
-            counts.update(counted)
-            bar.update()
-    remove_own(scratch / "parts")
-    finish(made, output)
-    remove_own(scratch)
-    return counts
+        remove_own(scratch / "parts")
+        finish(made, output)
+        remove_own(scratch)
+        return counts
 
 
 def scratch_folder(output: Path, fingerprint: str) -> Path:
