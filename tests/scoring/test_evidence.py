@@ -286,6 +286,17 @@ def test_of_what_was_trained_on_the_nearest_other_counts(known):
     assert (found > 1e-2).all()
 
 
+def test_of_many_the_nearest_is_found_to_the_last_bit(monkeypatch):
+    """Though not every distance is computed: also among features that are much longer than they are apart."""
+    known, rng = Looks(ENGINE, None), np.random.default_rng(0)
+    seen = torch.from_numpy(rng.normal(3, 1, (2000, 1280)).astype(np.float32))
+    known._parts, own = [seen], seen[::50] + 0.01 * torch.from_numpy(rng.normal(size=(40, 1280)).astype(np.float32))
+    monkeypatch.setattr(known, "features", lambda cubes: own)
+    every = torch.cdist(own, seen, compute_mode="donot_use_mm_for_euclid_dist").sort(dim=1).values
+    for again in (False, True):
+        assert known.measure(cubes(40), seen=again).tobytes() == every[:, int(again)].numpy().tobytes()
+
+
 def test_looks_are_of_the_middle_frame(known):
     raw = pictures(1)
     raw[:, [0, 2]] = 255 - raw[:, [0, 2]]

@@ -18,6 +18,7 @@ from vadlib.io.files import sha256
 SIDE = 64
 """Px that a patch is enlarged to: the network halves it five times, and was made for larger pictures."""
 FEATURES = 1280
+FEW = 32  # of what was normal, whose distances are computed as they are
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the network was trained on
 
 
@@ -33,7 +34,8 @@ class Looks:
         self._engine = engine
         self._network: Any  # an EfficientNet, of a package without types
         self._network, self._hash = feature_network(engine)
-        self._parts = []
+        self._parts: list[Tensor] = []
+        self._squares: Tensor | None = None  # half the squared lengths of what is known
         if arrays is not None:
             self._parts = [torch.from_numpy(rows_of(arrays, "features", FEATURES)).to(engine.device)]
             if arrays.get("network", np.empty(0)).tobytes().hex() != self._hash:
@@ -53,13 +55,18 @@ class Looks:
         return maps.float().mean((2, 3))
 
     def fit(self, sample: Batch) -> None:
-        self._parts = [torch.cat([*self._parts, self.features(sample)])]
+        self._parts, self._squares = [torch.cat([*self._parts, self.features(sample)])], None
 
     def measure(self, cubes: Batch, seen: bool = False) -> np.ndarray:
         """The Euclidean distance to the nearest; of cubes seen before to the next nearest."""
         (known,) = self._parts
-        # Differences, and not |a|^2 + |b|^2 - 2ab, whose rounding is as large as a small distance.
-        distances = torch.cdist(self.features(cubes), known, compute_mode="donot_use_mm_for_euclid_dist")
+        if self._squares is None or len(self._squares) != len(known):
+            self._squares = known.square().sum(1) / 2
+        own = self.features(cubes)
+        # The order of |b|^2 / 2 - ab is that of the distances but for rounding: the nearest is among the first few.
+        # Their distances are of differences, and not |a|^2 + |b|^2 - 2ab, whose rounding is as large as a small one.
+        few = torch.addmm(self._squares, own, known.T, alpha=-1).topk(min(FEW, len(known)), largest=False).indices
+        distances = torch.cdist(own[:, None], known[few], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
         nearest = min(1 + seen, len(known))
         return distances.kthvalue(nearest, dim=1).values.cpu().numpy()
 
