@@ -61,7 +61,7 @@ class Watching:
         """The events that it printed, and what it told; `number`: the signal that stops it."""
         if number is not None:
             self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(300)  # on a machine with other work what is under way takes its time
         for reader in self._readers:
             reader.join(10)
         return [json.loads(line) for line in self.printed], "\n".join(self.told)
