@@ -145,14 +145,8 @@ def score_footage(
             if not there:
                 remove_empty(output)
         if parquet:
-            others = dict.fromkeys(FRAME_COLUMNS, pa.float64())
-            types = {
-                **others,
-                "frame": pa.int32(),
-                "boxes": pa.int32(),
-                "is_anomalous": pa.bool_(),
-                "reason": pa.string(),
-            }
+            types = dict.fromkeys(FRAME_COLUMNS, pa.float64())
+            types |= {"frame": pa.int32(), "boxes": pa.int32(), "is_anomalous": pa.bool_(), "reason": pa.string()}
             with open_csv(output / "frames.csv", convert_options=ConvertOptions(column_types=types)) as parts:
                 write_table(output / "frames.parquet", (part.to_pandas() for part in parts))
         if losses is None and told.error:

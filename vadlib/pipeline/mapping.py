@@ -103,9 +103,8 @@ def map_clips(
                 todo.append(clip)
             else:
                 counts.update(before)
-        parts: dict[
-            str, list[tuple[Path, Path]]
-        ] = {}  # of clips that are worked on in parts, in order: with their notes
+        # Of clips that are worked on in parts, in order: with their notes.
+        parts: dict[str, list[tuple[Path, Path]]] = {}
 
         def jobs() -> Iterator[Task]:
             for clip in todo:
