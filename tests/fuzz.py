@@ -1,4 +1,4 @@
-"""Fuzz the readers of files from elsewhere, guided by what of the code an input reaches (`pip install atheris`):
+"""Fuzz the readers of files from elsewhere, guided by what of the code an input reaches (`pip install -e '.[fuzz]'`):
 
     python -m tests.fuzz --only "matlab 5" --seconds 600 --folder fuzzed
 

@@ -228,7 +228,7 @@ def test_machines_are_told_as_a_number():
     status = {"cameras": [], "memory_mib": None, "handles": None, "waiting": {}}
 
     def lines(cameras: list) -> list[str]:
-        keys = ("frames", "looked_at", "left_out", "events", "reconnects", "frames_per_s", "looked_at_per_s", "n")
+        keys = ("frames", "looked_at", "left_out", "events", "reconnects", "frames_per_s", "looked_at_per_s", "n", "k")
         rest = dict.fromkeys([*keys, "lag_s", "event_lag_s", "score", "threshold"], 1)
         found = metric_lines({**status, "cameras": [{**rest, **camera} for camera in cameras]})
         return [line for line in found if line.startswith("vad_drift")]

@@ -27,9 +27,12 @@ class Ahead:
         """Where there are two devices, and each is to train a branch alone, begin on the second one."""
         if compute.processes > 1 or devices(compute) < 2:
             return
+        import torch
+
         # Spawned, not forked: CUDA does not work in a fork.
         context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_train, args=(branch, places, settings, compute), daemon=True)
+        given = (branch, places, settings, compute, torch.get_num_threads())
+        self._process = context.Process(target=_train, args=given, daemon=True)
         self._process.start()
 
     def wait(self) -> None:
@@ -51,7 +54,7 @@ def devices(compute: ComputeSettings) -> int:
     return 0 if compute.device == "cpu" or not torch.cuda.is_available() else torch.cuda.device_count()
 
 
-def _train(branch: Branch, places: Places, settings: DatasetSettings, compute: ComputeSettings) -> None:
+def _train(branch: Branch, places: Places, settings: DatasetSettings, compute: ComputeSettings, threads: int) -> None:
     import torch
 
     from vadlib.engine.engine import make_engine
@@ -61,6 +64,7 @@ def _train(branch: Branch, places: Places, settings: DatasetSettings, compute: C
     from vadlib.pipeline.sets import training_cubes
 
     hide()
+    torch.set_num_threads(threads)  # with as many as the stage would: sums are rounded in their order
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if torch.cuda.is_available():
         torch.cuda.set_device(1)

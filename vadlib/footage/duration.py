@@ -32,6 +32,8 @@ BATCH = 16  # cubes of a step that is tried: a larger one takes no longer for ea
 def expected(places: Places, settings: DatasetSettings, compute: ComputeSettings, scene: Scene) -> str:
     """How long all after the first stage will take, in words; empty where it cannot be tried."""
     clips = places.load_manifest().clips
+    if not clips:
+        return ""
     try:
         clip = max(clips, key=lambda clip: clip.frames)
         images = list(islice(read_frames(clip), LOOKED_AT))
