@@ -261,7 +261,11 @@ def _number(error: BaseException) -> int | None:
     text = str(error)
     if quoted := re.search(r"\b(?:errno|os error)\W{1,3}(\d+)", text, re.IGNORECASE):
         return int(quoted[1])
-    return errno.ENOMEM if re.search(r"n[o']t allocate memory|insufficient memory", text, re.IGNORECASE) else None
+    # oneDNN has no other words where it is given no memory for a convolution's code.
+    lacks_memory = re.search(
+        r"n[o']t allocate memory|insufficient memory|could not create a primitive", text, re.IGNORECASE
+    )
+    return errno.ENOMEM if lacks_memory else None
 
 
 def disk_full(path: Path) -> VadError:

@@ -27,6 +27,10 @@ function lasting(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
+function oneIn(count) {
+  return count === 1 ? "all" : `1 in ${count}`;
+}
+
 function showHealth(card, camera) {
   card.classList.toggle("alarm", camera.event !== null);
   const state = card.querySelector(".state");
@@ -39,7 +43,7 @@ function showHealth(card, camera) {
     Model: camera.model,
     Score: camera.score === null ? "no boxes" : camera.score.toFixed(1), "Threshold": camera.threshold.toFixed(1),
     "Frames/s": camera.frames_per_s.toFixed(1), "Scored/s": camera.looked_at_per_s.toFixed(1),
-    "Every n-th, object": `${camera.n}, ${camera.n * camera.k}`, "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
+    "Frames looked at": oneIn(camera.n), "Objects measured": oneIn(camera.n * camera.k), "Lag": `${camera.lag_s.toFixed(2)} s`, "To event": `${camera.event_lag_s.toFixed(2)} s`,
     "Left out": camera.left_out, "Reconnects": camera.reconnects, "Events": camera.events,
     "Drift": camera.drift.map((d) => d.state === "unknown" ? `${d.days} of 3 days` : d.state).join(", "),
   };
