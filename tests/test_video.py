@@ -364,10 +364,3 @@ def test_of_two_videos_in_one_file_the_first_is_read_and_the_other_told(tmp_path
     assert len(read(tmp_path / "a.mkv", losses)) == 10
     assert losses.lines == []
     assert "holds 2 videos; the first is read, and no other (96x64)" in losses.notes[0]
-
-
-def test_pictures_larger_than_any_camera_makes_are_not_decoded(tmp_path):
-    """A dozen of them are in memory at a time, whatever little a file says of them."""
-    videos.write(tmp_path / "a.avi", "mpeg4", frames=[np.zeros((8176, 8176, 3), np.uint8)])
-    with pytest.raises(FootageError, match="holds no video that can be decoded, of 8192x4320 px at most"):
-        read(tmp_path / "a.avi", Losses())

@@ -31,9 +31,6 @@ _OPTIONS = {
     # A clock that goes back was set, or is another recording's: not every one that does has run over.
     "correct_ts_overflow": "0",
 }
-# A header may claim any size, and a decoder holds a dozen frames of it.
-_MOST_PIXELS = "8192x4320"
-_DECODING = {"max_pixels": str(8192 * 4320)}
 _NO_CLOCK = {"h264", "hevc", "m4v", "mpegvideo", "mjpeg"}  # bare streams of frames: their times are FFmpeg's guess
 _PICTURES = ("heic", "heix", "hevc", "heim", "heis", "mif1", "avif")  # what looks like an MP4 and is one picture
 # Bytes between two packets that are no sign of damage: containers that are read in sequence skip what they cannot read.
@@ -71,8 +68,7 @@ def open_video(path: Path, where: str) -> InputContainer:
             reason = "its index is missing: it was cut, or never finished"
         raise FootageError(f"{name}: cannot be opened as a video ({reason}); {REPLACE}") from None
     try:
-        # Those of streams that come to light later do not have it yet.
-        video_stream(container).codec_context.options = _DECODING
+        video_stream(container)
     except LookupError as error:
         container.close()
         raise FootageError(f"{name}: holds no video{error.args[0]}; {REPLACE}") from None
@@ -83,9 +79,7 @@ def open_video(path: Path, where: str) -> InputContainer:
 
 def _opened(path: Path) -> InputContainer:
     def by(kind: str | None) -> InputContainer:
-        return av.open(
-            str(path.absolute()), format=kind, options=_DECODING, container_options=_OPTIONS, metadata_errors="replace"
-        )
+        return av.open(str(path.absolute()), format=kind, container_options=_OPTIONS, metadata_errors="replace")
 
     try:
         return by(None)
@@ -94,7 +88,7 @@ def _opened(path: Path) -> InputContainer:
             bare_jpegs = file.read(3) == b"\xff\xd8\xff"
         if bare_jpegs:  # which FFmpeg takes for one picture unless the suffix says otherwise
             return by("mjpeg")
-        return av.open(_Unnamed(path), "r", options=_DECODING, container_options=_OPTIONS, metadata_errors="replace")
+        return av.open(_Unnamed(path), "r", container_options=_OPTIONS, metadata_errors="replace")
 
 
 class _Unnamed:
@@ -119,7 +113,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     if films := _films(container):
         return films[0]
     covers = all(stream.disposition & Disposition.attached_pic for stream in container.streams.video)
-    raise LookupError("" if covers else f" that can be decoded, of {_MOST_PIXELS} px at most")
+    raise LookupError("" if covers else " that can be decoded")
 
 
 def _films(container: InputContainer) -> list[VideoStream]:
