@@ -23,7 +23,6 @@ TESTS = (
     "tests/test_library.py", "tests/test_metrics.py", "tests/test_pipeline.py", "tests/test_settings.py",
     "tests/test_shards.py", "tests/test_tables.py", "tests/test_score_footage.py", "tests/report/test_page.py",
 )  # fmt: skip
-BESIDE = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile")  # as `make test` has it
 
 
 def lowest() -> list[str]:
@@ -56,7 +55,7 @@ def main() -> int:
         print(" ".join(lowest()))
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            [python, "-m", "pytest", "-q", *BESIDE, *given.tests], cwd=ROOT, env=environment, check=False
+            [python, "-m", "pytest", "-q", *given.tests], cwd=ROOT, env=environment, check=False
         ).returncode
 
 
