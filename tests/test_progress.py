@@ -1,5 +1,6 @@
 """What is said of work under way."""
 
+import errno
 import io
 import sys
 
@@ -31,3 +32,21 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     with progress(2, "train raw", "step") as bar:
         bar.update()
     assert "train raw:  50%|" in told.getvalue()
+
+
+def test_work_goes_on_where_nobody_takes_the_lines(monkeypatch):
+    """A service whose log's disk is full."""
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    now = [0.0]
+    monkeypatch.setattr(sys, "stderr", Full())
+    with progress(200, "train raw", "step") as bar:
+        bar._time = lambda: now[0]
+        bar.start_t = bar.last_print_t = 0.0
+        for _ in range(200):
+            now[0] += 1
+            bar.update()
+    assert bar.n == 200

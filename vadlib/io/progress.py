@@ -25,7 +25,8 @@ class _Lines:
 
     def write(self, text: str) -> None:
         if line := text.strip():
-            print(line, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # as `tell` has it
+                print(line, file=sys.stderr, flush=True)
 
     def flush(self) -> None:
         """Each line is flushed as it is written."""
