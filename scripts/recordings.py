@@ -163,9 +163,10 @@ def recordings(
                     given = [command.split()[1], str(folder / part), *words, "--output", str(output)]
                     rows.append(measured(command, executor, count, given, folder / "log"))
                     print("; ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-                    of_one = left.setdefault(command, contents(output))
-                    if contents(output) != of_one:
-                        other = [path for path, had in contents(output).items() if had != of_one.get(path)]
+                    of_this = contents(output)
+                    of_one = left.setdefault(command, of_this)
+                    if of_this != of_one:
+                        other = [path for path, had in of_this.items() if had != of_one.get(path)]
                         raise VadError(f"{command}: other bytes by {executor}: {', '.join(other[:5])}")
                 shutil.rmtree(model)
                 shutil.rmtree(found)

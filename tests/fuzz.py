@@ -28,53 +28,10 @@ from typing import Any
 SECONDS, MIB = 20, 2048  # at most for one input
 
 
-def _read_npy_of_objects(path: Path) -> Any:
-    from vadlib.io.npy import read_object_array
-
-    return read_object_array(path)
-
-
-def _read_npy_of_numbers(path: Path) -> Any:
-    from vadlib.io.npy import read_array
-
-    return read_array(path)
-
-
-def _read_matlab(path: Path) -> Any:
-    from vadlib.io.matlab import read_cells
-
-    return list(read_cells(path, "gt"))
-
-
-def _read_shard(path: Path) -> Any:
-    from vadlib.cubes.shards import CubeSet, Shard
-
-    found = CubeSet([(Shard(path, "`dvc repro`"), None)])
-    return [found.digest, list(found.in_order(8))]
-
-
-def _read_flow(path: Path) -> Any:
-    from vadlib.flow.storage import read_flow
-
-    return list(read_flow(path, "`dvc repro`"))
-
-
 def _read_network(path: Path) -> Any:
     from vadlib.models.checkpoint import load_model, model_made_with
 
     return load_model(path, "raw", "`dvc repro`"), model_made_with(path, "`dvc repro`")
-
-
-def _read_arrays(path: Path) -> Any:
-    from vadlib.io.arrays import load_arrays
-
-    return load_arrays(path, "`dvc repro`")
-
-
-def _read_checkpoint(path: Path) -> Any:
-    from vadlib.authors import import_checkpoint
-
-    return import_checkpoint(path, "raw")
 
 
 def _read_state(path: Path) -> Any:
@@ -82,26 +39,6 @@ def _read_state(path: Path) -> Any:
 
     with contextlib.redirect_stderr(None):
         return load_state(path)
-
-
-def _read_field(path: Path) -> Any:
-    from vadlib.flow.kinds import imported
-
-    return imported._read(path, str(path))
-
-
-def _read_boxes(path: Path) -> Any:
-    from vadlib.boxes.kinds import imported
-    from vadlib.manifest import Clip
-
-    clip = Clip("a", "testing", "a.mp4", 2, 8, 8)
-    return [imported._check(path, clip, rows) for rows in imported._read_npy(path, [clip]).values()]
-
-
-def _read_table(path: Path) -> Any:
-    from vadlib.io.tables import read_metadata, read_table
-
-    return read_metadata(path, "x"), read_table(path, "x", clip="a")
 
 
 def _read_names(path: Path) -> Any:
@@ -123,21 +60,16 @@ def _read_ledger(path: Path) -> Any:
     return is_made(path.parent / "a")
 
 
-# Each with the reader of tests/corpus.py whose file it begins with, or that file's content.
-READERS: dict[str, tuple[Callable[[Path], Any], str | bytes]] = {
-    "npy of objects": (_read_npy_of_objects, "npy of objects"),
-    "npy of numbers": (_read_npy_of_numbers, "npy of numbers"),
-    "matlab 5": (_read_matlab, "matlab 5"),
-    "matlab 7.3": (_read_matlab, "matlab 7.3"),
-    "cube shard": (_read_shard, "cube shard"),
-    "flow": (_read_flow, "flow"),
+OF_CORPUS = (
+    "npy of objects", "npy of numbers", "matlab 5", "matlab 7.3", "cube shard", "flow", "arrays", "authors' checkpoint",
+    "boxes npy", "field flo", "table",
+)  # fmt: skip
+"""Readers of tests/corpus.py whose files are binary."""
+
+# Others, each with the reader there whose file it begins with, or that file's content.
+OTHERS: dict[str, tuple[Callable[[Path], Any], str | bytes]] = {
     "network": (_read_network, "network"),
-    "arrays": (_read_arrays, "arrays"),
-    "authors' checkpoint": (_read_checkpoint, "authors' checkpoint"),
     "state of a training": (_read_state, "authors' checkpoint"),
-    "boxes npy": (_read_boxes, "boxes npy"),
-    "field flo": (_read_field, "field flo"),
-    "table": (_read_table, "table"),
     "names and clocks": (
         _read_names,
         b"2026-01-01_08-00-00\n20260101080000123\n1767254400.5\n1.05.09 PM\nfront-1767254401.25-ab\n07-10 2\n",
@@ -147,17 +79,25 @@ READERS: dict[str, tuple[Callable[[Path], Any], str | bytes]] = {
         b'"What vadlib made in this folder. It removes and replaces nothing else."\n["*", "b"]\n["", "b"]\n'
         b'["own", "."]',
     ),
-}  # fmt: skip
+}
+
+
+def _of_corpus(name: str) -> Any:
+    """A reader of tests/corpus.py; imports what all of them need."""
+    from tests.corpus import _readers
+
+    (reader,) = (reader for reader in _readers() if reader.name == name)
+    return reader
 
 
 def make_seeds(name: str, folder: Path) -> str:
     """Leave what to begin with in a folder; returns the suffix of such files."""
-    from tests.corpus import DAMAGES, _readers, healthy
+    from tests.corpus import DAMAGES, healthy
 
-    _, source = READERS[name]
+    source: str | bytes = OTHERS[name][1] if name in OTHERS else name
     suffix = ".txt"
     if isinstance(source, str):
-        (reader,) = (reader for reader in _readers() if reader.name == source)
+        reader = _of_corpus(source)
         source, suffix = healthy(reader), reader.suffix
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "whole").write_bytes(source)
@@ -177,7 +117,6 @@ def _fuzz_one(name: str, folder: Path, seconds: int, suffix: str) -> None:
     """What the process of a reader does: it does not return."""
     import atheris
 
-    read, _ = READERS[name]
     found = folder / "found"
     found.mkdir(exist_ok=True)
     counts: Counter[str] = Counter()
@@ -185,9 +124,11 @@ def _fuzz_one(name: str, folder: Path, seconds: int, suffix: str) -> None:
     warnings.simplefilter("ignore")
     scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     path = scratch / f"input{suffix}"
-    with atheris.instrument_imports(include=["vadlib"]), contextlib.suppress(Exception):
-        path.write_bytes((folder / "seeds/whole").read_bytes())
-        read(path)  # imports what it needs
+    path.write_bytes((folder / "seeds/whole").read_bytes())
+    with atheris.instrument_imports(include=["vadlib"]):
+        read = OTHERS[name][0] if name in OTHERS else _of_corpus(name).read
+        with contextlib.suppress(Exception):
+            read(path)  # imports what it needs
     from vadlib.errors import VadError
 
     def one(data: bytes) -> None:
@@ -271,7 +212,7 @@ def main() -> None:
         _fuzz_one(given.one, given.folder, round(given.seconds), given.suffix)
     head = "| reader | minutes | of a core | inputs | read | one line | others | ends of the process | kept inputs |"
     print(head + "\n" + "| --- " * head.count(" | ") + "| --- |", flush=True)
-    names = given.only or list(READERS)
+    names = given.only or [*OF_CORPUS, *OTHERS]
     for name in names:
         print(fuzzed(name, given.folder.absolute() / name.replace(" ", "-"), given.seconds), flush=True)
 
