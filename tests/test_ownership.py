@@ -31,6 +31,7 @@ from vadlib.footage import train as training
 from vadlib.footage.learned import Learned
 from vadlib.footage.stream import ScoredFrame
 from vadlib.io.files import write_json, write_text
+from vadlib.io.ownership import is_made, note
 from vadlib.manifest import Clip, Manifest, save_manifest
 from vadlib.pipeline import package
 from vadlib.pipeline.mapping import map_clips, scratch_folder
@@ -604,3 +605,17 @@ def test_no_file_of_anybody_elses_is_lost_or_changed(todo):
                     else:
                         path.hardlink_to(rest[1])
             theirs |= {path: digest for path, digest in state().items() if before.get(path) != digest}
+
+
+@pytest.mark.parametrize(
+    "line", ["0", "null", '"ab"', "{}", "[]", '["*"]', '["*", "a", "b"]', '[["*"], "a"]', '["*", 0]']
+)
+def test_a_damaged_line_of_a_ledger_speaks_of_nothing(tmp_path, line):
+    """What it might have said was made is somebody's, and stays."""
+    for name in ("a", "ours"):
+        (tmp_path / name).write_text(name)
+    note(tmp_path / "ours", "*")
+    with (tmp_path / LEDGER).open("a", encoding="utf-8") as ledger:
+        ledger.write(f"\n{line}")
+    assert not is_made(tmp_path / "a")
+    assert is_made(tmp_path / "ours")

@@ -320,9 +320,12 @@ def _entries(folder: Path) -> dict[str, set[str]]:
         return entries
     for line in (folder / LEDGER).read_bytes().splitlines()[1:]:
         try:
-            what, name = json.loads(line)
+            entry = json.loads(line)
         except (ValueError, RecursionError):  # a full disk cut it short, before what it speaks of was there
             continue
+        if not isinstance(entry, list) or [type(part) for part in entry] != [str, str]:  # damaged: it speaks of nothing
+            continue
+        what, name = entry
         if what == GONE:
             entries.pop(name, None)
         else:
