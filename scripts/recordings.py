@@ -16,13 +16,16 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.stage_memory import below
 from vadlib.cli.commands import run
 from vadlib.cli.main import print_table
 from vadlib.errors import VadError
@@ -96,18 +99,6 @@ class Peaks:
                 resident = next((int(line.split()[1]) for line in status.splitlines() if line[:6] == "VmRSS:"), 0)
                 self.memory[kind] = max(self.memory[kind], resident)
                 self.files[kind] = max(self.files[kind], files)
-
-
-def below(pid: int) -> Iterator[int]:
-    """A process and all that it started."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            yield from below(int(child))
 
 
 def measured(name: str, executor: str, count: int, words: list[str], log: Path) -> dict[str, object]:

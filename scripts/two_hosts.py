@@ -166,6 +166,9 @@ def nodes(folder: Path) -> Iterator[None]:
                 node.wait(timeout=30)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(node.pid, signal.SIGKILL)
+        latest = Path(tempfile.gettempdir()) / "ray/ray_current_cluster"  # that others' `ray.init()` would join
+        if latest.is_file() and latest.read_text().strip() == HEAD:
+            latest.unlink()
 
 
 if __name__ == "__main__":

@@ -75,12 +75,13 @@ def test_workers_are_two_other_processes(tmp_path):
     assert made() == WHOLE
 
 
-@pytest.mark.parametrize(("share", "workers"), [(0.5, 2), (1.0, 1)])
-def test_workers_get_the_share_of_a_gpu_that_the_settings_say(tmp_path, share, workers):
-    """Two at half of the one GPU; of those that take all of it one at a time, so that the first does everything."""
+@pytest.mark.parametrize(("share", "workers", "seen"), [(0.5, 2, "0"), (1.0, 1, "0"), (0.0, 2, "")])
+def test_workers_get_the_share_of_a_gpu_that_the_settings_say(tmp_path, share, workers, seen):
+    """Two at half of the one GPU; of those that take all of it one at a time, so that the first does everything; who
+    asks for none sees none."""
     (tmp_path / "log").mkdir()
     run(partial(note_process, tmp_path / "log", workers), workers=2, executor="ray", worker_gpus=share)
-    assert [path.read_text("ascii") for path in (tmp_path / "log").iterdir()] == ["0"] * workers
+    assert [path.read_text("ascii") for path in (tmp_path / "log").iterdir()] == [seen] * workers
     assert made() == WHOLE
 
 

@@ -134,6 +134,8 @@ class _Worker:
         try:
             os.chdir(self._folder)
             share_cores(self._threads)
+            if not ray.get_gpu_ids():  # Ray used to hide the others' from who asks for none, and no longer does
+                os.environ["CUDA_VISIBLE_DEVICES"] = ""
             self._work = ray.get(self._shared[0])
         except OSError as error:
             return (
