@@ -82,12 +82,18 @@ def stage_memory(
     clips: Annotated[int, typer.Option(help="Rendered clips of small frames instead, a tenth of them to test.")] = 0,
     frames: Annotated[int, typer.Option(min=6, help="Of each of those.")] = 10,
     most_cubes: Annotated[int, typer.Option(help="That a training learns from, in one epoch.")] = 2048,
+    small_networks: Annotated[bool, typer.Option(help="Of a twentieth of the work: hours of footage pass here.")] = False,
+    one_eta: Annotated[bool, typer.Option(help="Score by the first alone.")] = False,
     workers: Annotated[int, typer.Option(min=1)] = 2,
 ) -> Mapping[str, float]:
     """Run every stage of a data set, and print what each took."""
     params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     used = params["dataset"][dataset]
     used["training"].update(epochs=1, max_cubes=most_cubes)
+    if small_networks:
+        used["model"].update(widths=[4, 8, 8], layers=1, heads=2)
+    if one_eta and isinstance(used["eta"], list):
+        used["eta"] = used["eta"][0]
     if clips:
         used["source"]["street"] |= {
             **SMALL, "training_clips": clips - clips // 10, "testing_clips": clips // 10, "clip_frames": frames,
