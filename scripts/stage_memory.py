@@ -82,7 +82,9 @@ def stage_memory(
     clips: Annotated[int, typer.Option(help="Rendered clips of small frames instead, a tenth of them to test.")] = 0,
     frames: Annotated[int, typer.Option(min=6, help="Of each of those.")] = 10,
     most_cubes: Annotated[int, typer.Option(help="That a training learns from, in one epoch.")] = 2048,
-    small_networks: Annotated[bool, typer.Option(help="Of a twentieth of the work: hours of footage pass here.")] = False,
+    small_networks: Annotated[
+        bool, typer.Option(help="Of a twentieth of the work: hours of footage pass here.")
+    ] = False,
     one_eta: Annotated[bool, typer.Option(help="Score by the first alone.")] = False,
     workers: Annotated[int, typer.Option(min=1)] = 2,
 ) -> Mapping[str, float]:
