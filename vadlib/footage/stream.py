@@ -1,7 +1,8 @@
 """Scoring footage in one pass as it is read: detect, flow, crop, score, with no file in between.
 
-The pass calls the functions that the stages call, one after the other on a frame's way, so its scores are theirs. What
-is held in memory is bounded by how far they look ahead, whatever the length of the footage.
+The pass calls the functions that the stages call, one after the other on a frame's way, so its scores are theirs; while
+cubes are scored, a thread reads the next frames and cuts theirs. What is held in memory is bounded by how far they look
+ahead, whatever the length of the footage.
 """
 
 from collections import Counter, deque
@@ -24,6 +25,7 @@ from vadlib.flow.fields import EstimateFlow, flow_of_clip
 from vadlib.flow.kinds.registry import make_estimator
 from vadlib.footage.kept import NONE, Kept
 from vadlib.footage.learned import Learned, read_learned
+from vadlib.footage.overlap import overlapped
 from vadlib.footage.scene import WHOLE, Scene, read_scene
 from vadlib.manifest import Clip
 from vadlib.scoring.evidence.dwell import Dwell
@@ -47,7 +49,7 @@ class Pace:
     """What a pass waits for, and what it passes by. As it is: all of a recording, in the fewest batches."""
 
     held: int = HELD_FRAMES  # frames at most that wait for a full batch of cubes
-    detected: int = 8  # frames that the detector is given at a time
+    detected: int = 8  # frames that the detector is given at a time, and that are ready at most before they are scored
     wanted: Callable[[int], bool] | None = None
     """Whether the frame of a number is looked at; asked once of each, in order; None: the scene says. The others get no
     boxes, so that neither detector nor networks work on them; flow and cubes still see them, so that what moves is as
@@ -261,7 +263,8 @@ def _cubes_scored(
             yield frame, own[:, 0], dict(zip(names, own[:, 1:].T, strict=True))
         done[:] = [table]
 
-    for (time, image), raw, flow, (boxes, looked_at) in zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True):
+    cut = zip(shown, raw_cubes, flow_cubes, boxes_found, strict=True)
+    for (time, image), raw, flow, (boxes, looked_at) in overlapped(cut, pace.detected):
         of_flow = to_steps(flow.cubes, f"clip {clip.name}: frame {flow.frame}")
         waiting.append(_Frame(time, image, raw, of_flow, boxes.cls, looked_at))
         unscored.append(Batch(raw.cubes, of_flow, raw.boxes))
