@@ -25,8 +25,7 @@ def test_an_error_comes_after_the_items_before_it():
 
     found = []
     with pytest.raises(OSError, match="cut"):
-        for item in overlapped(source(), 8):
-            found.append(item)
+        found.extend(overlapped(source(), 8))
     assert found == ["a", "b"]
     assert threads() == []
 
