@@ -7,6 +7,7 @@ from types import TracebackType
 
 import av
 import numpy as np
+from av.error import ExternalError
 
 from vadlib.errors import VadError
 from vadlib.io.files import is_disk_full
@@ -19,7 +20,7 @@ class Mp4(AbstractContextManager["Mp4"]):
     """Writes frames to an H.264 MP4.
 
     The file is fragmented: what was written before a kill, up to the last second or so, plays. Frames keep their times.
-    Raises VadError where the disk is full. Without a frame there is no file.
+    Raises VadError where the disk is full, or there is not enough memory. Without a frame there is no file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +37,7 @@ class Mp4(AbstractContextManager["Mp4"]):
             self._last = max(round(time * TICKS), self._last + 1)
             encoded.pts, encoded.time_base = self._last, Fraction(1, TICKS)
             container.mux(self._stream.encode(encoded))
-        except OSError as error:
+        except (OSError, ExternalError) as error:
             raise self._refused(error) from error
 
     def _open(self, width: int, height: int) -> av.container.OutputContainer:
@@ -53,9 +54,15 @@ class Mp4(AbstractContextManager["Mp4"]):
         self._stream.codec_context.max_b_frames = 0  # they delay a fragmented file's times by two frames
         return self._container
 
-    def _refused(self, error: OSError) -> VadError | OSError:
+    def _refused(self, error: Exception) -> Exception:
         if is_disk_full(error):
             return VadError(f"{self._path}: the disk is full; free some space and run the same command again")
+        if isinstance(error, ExternalError):  # all that x264 says where it cannot have what it asks for
+            return VadError(
+                f"{self._path}: the H.264 encoder could not begin: there is not enough memory, or frames of "
+                f"{self._stream.width}x{self._stream.height} are too large for it; close other programs and run the "
+                "same command again"
+            )
         return error
 
     def __exit__(
@@ -66,6 +73,6 @@ class Mp4(AbstractContextManager["Mp4"]):
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
-        except OSError as late:
+        except (OSError, ExternalError) as late:
             if error is None:
                 raise self._refused(late) from late
