@@ -12,6 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As `vad` has it: threads of OpenMP that wait sleep. There are as many processes of tests as cores, each with as many
+# threads; spinning, they took a test of seconds two minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # `make test` tells a make that a test starts that it is an inner one, which then prints its folder; a git hook tells
 # a git that a test starts which repository it is to work on. What tests start is to be as it is for a person.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"):
