@@ -7,17 +7,23 @@ import sys
 from vadlib.io.progress import progress
 
 
+def steps(count: int, seconds: float) -> int:
+    """So many steps, of so many seconds each by the bar's clock; how many the bar counted."""
+    now = 0.0
+    with progress(count, "train raw", "step") as bar:
+        bar._time = lambda: now
+        bar.start_t = bar.last_print_t = 0.0
+        for _ in range(count):
+            now += seconds
+            bar.update()
+    return bar.n
+
+
 def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
     """So that a service's log says how far a training is, and a short run says nothing."""
-    now = [0.0]
     told = io.StringIO()
     monkeypatch.setattr(sys, "stderr", told)
-    with progress(400, "train raw", "step") as bar:
-        bar._time = lambda: now[0]
-        bar.start_t = bar.last_print_t = 0.0
-        for _ in range(400):
-            now[0] += 0.5
-            bar.update()
+    steps(400, 0.5)
     assert told.getvalue().splitlines() == [
         "train raw: 120 of 400 steps after 01:00, 02:20 to go",
         "train raw: 240 of 400 steps after 02:00, 01:20 to go",
@@ -41,12 +47,5 @@ def test_work_goes_on_where_nobody_takes_the_lines(monkeypatch):
         def write(self, text):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    now = [0.0]
     monkeypatch.setattr(sys, "stderr", Full())
-    with progress(200, "train raw", "step") as bar:
-        bar._time = lambda: now[0]
-        bar.start_t = bar.last_print_t = 0.0
-        for _ in range(200):
-            now[0] += 1
-            bar.update()
-    assert bar.n == 200
+    assert steps(200, 1) == 200
