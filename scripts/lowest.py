@@ -54,9 +54,9 @@ def main() -> int:
         python = make_environment((given.keep or Path(made)).absolute())
         print(" ".join(lowest()))
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            [python, "-m", "pytest", "-q", *given.tests], cwd=ROOT, env=environment, check=False
-        ).returncode
+        side_by_side = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # as `make test` does
+        command = [python, "-m", "pytest", "-q", *side_by_side, *given.tests]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

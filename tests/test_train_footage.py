@@ -380,6 +380,21 @@ def stopping(monkeypatch) -> None:
     monkeypatch.setattr(module, "_STAGES", [*module._STAGES[:1], ("detect", lambda s: [], _stop)])
 
 
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [("late", r"it will take about \d+ s .*: some [1-9]\d* objects, "), ("empty", "not known, for no object")],
+)
+def test_a_room_that_is_empty_at_first_does_not_mislead_about_the_time(tmp_path, monkeypatch, capsys, clip, said):
+    moving = layouts.draw().frames["training/01"]
+    still = np.repeat(moving[:1], 30, axis=0)
+    frames = {"late": np.concatenate([still, moving]), "empty": still}
+    layouts.write_video(tmp_path / "in/a.mp4", frames[clip])
+    stopping(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_footage(tmp_path / "in", tmp_path / "model", SMALL, COMPUTE)
+    assert re.search(said, capsys.readouterr().err)
+
+
 def test_what_cannot_be_read_is_left_out_and_named_again_when_a_run_goes_on(tmp_path, monkeypatch, capsys):
     footage = nested(tmp_path / "all")
     stopping(monkeypatch)

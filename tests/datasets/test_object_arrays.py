@@ -183,6 +183,13 @@ def test_an_element_that_is_no_array_is_named(tmp_path, element, found):
         read_object_array(file)
 
 
+@pytest.mark.parametrize("code", ["f1", "b2", "u0", "V4"])  # f1, a float of one byte, is none of numpy's
+def test_a_number_that_numpy_has_not_is_named(tmp_path, code):
+    pickled = pickle.dumps(_boxed([np.zeros((1, 4), "u4")]), 2).replace(b"u4", code.encode())
+    with pytest.raises(VadError, match=f"expected an array of numbers, found dtype '{code}'"):
+        read_object_array(_write(tmp_path / "boxes.npy", pickled))
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_boxes_that_are_lists_are_read(tmp_path, protocol):
     lists = [[[1, 2.5, 3, 4]], [], [(1, 2, 3, 4), (5, 6, 7, 8)]]

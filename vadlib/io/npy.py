@@ -281,7 +281,7 @@ def _of_lists(item: list[Any], name: str) -> np.ndarray:
 def _element(item: Any, name: str) -> np.ndarray:
     if not isinstance(item, _Array) or item.dtype is None or item.shape is None:
         raise VadError(f"{name}: expected an array of numbers, found {type(item).__name__.strip('_').lower()}")
-    if not isinstance(item.data, bytes) or not re.fullmatch(r"[fiu][1248]|b1", item.dtype.code):
+    if not isinstance(item.data, bytes) or not re.fullmatch(r"f[248]|[iu][1248]|b1", item.dtype.code):
         raise VadError(f"{name}: expected an array of numbers, found dtype {item.dtype.code!a:.40}")
     if item.made is None:
         dtype = np.dtype(item.dtype.code).newbyteorder(cast(Any, item.dtype.order))
