@@ -213,6 +213,9 @@ FOOTAGE = [
         make(f, kind, f"{ending}.{ending}") for ending, kind in {
             "vob": "mpg", "m2v": "mpg", "3g2": "3gp", "divx": "avi", "tp": "ts", "asf": "wmv", "264": "h264",
             "bin": "ts"}.items()], dict.fromkeys(("vob", "m2v", "3g2", "divx", "tp", "asf", "264", "bin"), 8)),
+    Case(4, ".ivf, .y4m, and neither by its name", lambda f: [
+        make(f, kind, name) for kind, name in (("ivf", "c"), ("ivf", "a.ivf"), ("y4m", "d.raw"), ("y4m", "b.y4m"))],
+        dict.fromkeys("abcd", 8)),
     Case(4, "unfinished downloads and backups", lambda f: good(f, "a.mp4.part", "b.crdownload", "c.avi~", "D.MP4"),
          {"a.mp4": 8, "b": 8, "c": 8, "D": 8}),
     Case(4, "a second MP4 behind the first", lambda f: again(write(f / "a.mp4")), {"a": 8}, 3,

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -160,3 +161,11 @@ def test_a_project_without_git_is_told_so_before_anything_is_installed(tmp_path)
     done = make()
     assert "git" not in done.stderr
     assert "false" in done.stdout
+
+
+def test_a_message_that_quotes_pages_of_a_damaged_file_names_it_and_the_remedy():
+    (text,) = VadError(f"/a/labels.mat: damaged (an array of shape {tuple(range(5000))}); replace the file").args
+    assert len(text) < 1000
+    assert text.startswith("/a/labels.mat: damaged (an array of shape (0, 1, 2, ")
+    assert text.endswith("4998, 4999)); replace the file")
+    assert str(pickle.loads(pickle.dumps(VadError(text)))) == text  # from a process that does the work

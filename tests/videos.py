@@ -33,6 +33,8 @@ KINDS: dict[str, dict] = {
     "hevc": {"codec": "libx265", "container": "hevc", "options": {"x265-params": "log-level=error"}},
     "gif": {"codec": "gif", "pixels": "rgb8"},
     "mjpeg": {"codec": "mjpeg", "container": "mjpeg", "pixels": "yuvj420p"},
+    "ivf": {"codec": "libvpx"},
+    "y4m": {"codec": "wrapped_avframe", "container": "yuv4mpegpipe"},
 }
 
 

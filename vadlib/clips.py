@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg", ".vob", ".m2v",
     ".ts", ".mts", ".m2ts", ".tp", ".trp", ".wmv", ".asf", ".flv", ".f4v", ".mxf", ".h264", ".264", ".avc", ".h265",
-    ".265", ".hevc", ".dav", ".gif", ".mjpeg", ".mjpg", ".ogv",
+    ".265", ".hevc", ".dav", ".gif", ".mjpeg", ".mjpg", ".ogv", ".ivf", ".y4m", ".dv",
 )  # fmt: skip
 
 _IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")

@@ -2,10 +2,19 @@
 
 from dataclasses import dataclass, field
 
+_LONGEST = 900  # characters of a message: what damaged files claim, and is quoted, may fill pages
+
 
 class VadError(Exception):
     """A problem the user can mend: one line naming the file, clip and frame, what was expected and
-    found, and what to do. Commands print it without a traceback and exit with 1."""
+    found, and what to do. Commands print it without a traceback and exit with 1.
+
+    Of a long message the middle is left out: the file is named at its beginning, the remedy at its end."""
+
+    def __init__(self, message: str) -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST * 2 // 3]} … {message[-_LONGEST // 3 :]}"
+        super().__init__(message)
 
 
 class FootageError(VadError):

@@ -26,7 +26,7 @@ from vadlib.io.files import surroundings
 # a text file named .mp4 could be a playlist that makes it open other files, or addresses on the network.
 _OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,mxf,"
-    "h264,hevc,m4v,mjpeg,gif,dhav,ogg",
+    "h264,hevc,m4v,mjpeg,gif,dhav,ogg,ivf,yuv4mpegpipe,dv",
     "protocol_whitelist": "file",
     # A clock that goes back was set, or is another recording's: not every one that does has run over.
     "correct_ts_overflow": "0",
@@ -134,7 +134,9 @@ def is_video(path: Path) -> bool:
     return True
 
 
-_BEGINNINGS = re.compile(rb".{4}(ftyp|moov|mdat)|RIFF.{4}AVI |\x1aE\xdf\xa3|FLV\x01|0&\xb2u\x8ef\xcf\x11", re.DOTALL)
+_BEGINNINGS = re.compile(
+    rb".{4}(ftyp|moov|mdat)|RIFF.{4}AVI |\x1aE\xdf\xa3|FLV\x01|0&\xb2u\x8ef\xcf\x11|DKIF|YUV4MPEG2", re.DOTALL
+)
 
 
 def looks_like_video(path: Path) -> bool:
@@ -615,6 +617,34 @@ def _mjpeg_ends_early(file: BinaryIO, size: int) -> bool:
     return tail.rfind(b"\xff\xd9") <= tail.rfind(b"\xff\xd8")
 
 
+def _ivf_ends_early(file: BinaryIO, size: int) -> bool:
+    (at,) = struct.unpack("<6xH", file.read(8))
+    while at + 12 <= size:
+        file.seek(at)
+        at += 12 + int.from_bytes(file.read(4), "little")
+    return at != size
+
+
+def _y4m_ends_early(file: BinaryIO, size: int) -> bool | None:
+    """All frames are as long as the first, behind a line that begins each."""
+    header, line = file.readline(1 << 12), file.readline(1 << 12)
+    kind = re.search(rb" C(420|411|422|444|mono)(alpha)?", header + b" C420")
+    sides = [re.search(rb" %b([0-9]+)" % name, header) for name in (b"W", b"H")]
+    if kind is None or not all(sides) or b" Im" in header or not line.startswith(b"FRAME"):
+        return None  # Im: lines differ in length
+    width, height = (int(side[1]) for side in sides if side)
+    across, down = {b"420": (2, 2), b"411": (4, 1), b"422": (2, 1)}.get(kind[1], (1, 1))
+    colour = 0 if kind[1] == b"mono" else 2 * -(-width // across) * -(-height // down)
+    values = width * height * (2 if kind[2] else 1) + colour
+    wide = re.search(rb" C\w*?(p|mono)(9|1[0-9])[ \n]", header)  # bits of a value
+    return (size - len(header)) % (len(line) + values * (2 if wide else 1)) > 0
+
+
+def _dv_ends_early(file: BinaryIO, size: int) -> bool:
+    """Frames are 10 sequences of 12,000 bytes, 12 where a bit says so; or twice, or four times that."""
+    return size % (12_000 * (12 if file.read(4)[3] & 0x80 else 10)) > 0
+
+
 _ENDS = {
     "mov,mp4,m4a,3gp,3g2,mj2": _mov_ends_early,
     "avi": _avi_ends_early,
@@ -626,4 +656,7 @@ _ENDS = {
     "mpeg": _ps_ends_early,
     "ogg": _ogg_ends_early,
     "mjpeg": _mjpeg_ends_early,
+    "ivf": _ivf_ends_early,
+    "yuv4mpegpipe": _y4m_ends_early,
+    "dv": _dv_ends_early,
 }
