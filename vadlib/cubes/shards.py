@@ -105,12 +105,18 @@ class Shard:
             file = opened_hdf5(self.path, self._made_by)
             try:
                 whole = text_attribute(file, "sha256") is not None
+                rows = {name: len(file[name]) for name in file}
             except _DAMAGE as error:
                 file.close()
                 raise unreadable(self.path, error, self._made_by) from None
             if not whole:
                 file.close()
                 raise VadError(f"{self.path}: not a whole cube shard (no digest); make it again with {self._made_by}")
+            if len(set(rows.values())) > 1:
+                file.close()
+                raise VadError(
+                    f"{self.path}: damaged (rows of its columns: {rows}); make it again with {self._made_by}"
+                )
             self._file = file
         return self._file
 
@@ -262,11 +268,16 @@ class CubeSet:
                 self._close(before)  # files of one clip are open at a time, however many clips there are
             before = index
             raw_shard, flow_shard = self._clips[index]
-            parts = {name: raw_shard.read(name, slice(start, stop)) for name in ("cubes", "boxes")}
+            parts = {name: (raw_shard, raw_shard.read(name, slice(start, stop))) for name in ("cubes", "boxes")}
             if flow_shard is not None:
-                parts["flow"] = flow_shard.read("cubes", slice(start, stop))
-            for name, part in parts.items():
+                parts["flow"] = flow_shard, flow_shard.read("cubes", slice(start, stop))
+            for name, (shard, part) in parts.items():
                 whole = columns.setdefault(name, np.empty((count, *part.shape[1:]), part.dtype))
+                if part.shape[1:] != whole.shape[1:] or part.dtype != whole.dtype:
+                    raise VadError(
+                        f"{shard.path}: holds {part.dtype} {part.shape[1:]}, others {whole.dtype} {whole.shape[1:]}; "
+                        "make them all again: run `dvc repro`"
+                    )
                 whole[offsets[position] : offsets[position + 1]] = part
         if before is not None:
             self._close(before)

@@ -113,8 +113,7 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
     import h5py
 
     try:
-        state = path.stat()
-        if (reason := harm_of_hdf5(path, state.st_size, state.st_mtime_ns)) is not None:
+        if (reason := harm_of_hdf5(path)) is not None:
             raise VadError(f"{path}: damaged ({reason}); make it again with {made_by}")
         return h5py.File(path, "r", locking=False)
     except FileNotFoundError:
@@ -126,6 +125,12 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
 # Looks through files of which it is told, and answers each: a process of its own can crash, or be ended, without harm.
 _LOOK = """
 import math, sys, h5py
+try:
+    import resource
+    def memory():  # MiB at most so far
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
+except ImportError:
+    memory = lambda: 0
 print("ready", flush=True)
 def look(name, of):
     for key in of.attrs:
@@ -136,24 +141,31 @@ def look(name, of):
             lacking.append(name)
 for line in sys.stdin:
     lacking = []
+    before = memory()
     try:
         with h5py.File(bytes.fromhex(line), "r", locking=False) as file:
             look("", file)
             file.visititems(look)
     except Exception:
         pass
-    print("lacks some" if lacking else "whole", flush=True)
+    print("too much" if memory() > before + 512 else "lacks some" if lacking else "whole", flush=True)
 """
 _PATIENCE = 60.0  # seconds that HDF5 may take for what takes it milliseconds
 _looking: "tuple[int, subprocess.Popen[str]] | None" = None  # of the process with this number
 _one_at_a_time = threading.Lock()
 
 
+def harm_of_hdf5(path: Path, ours: bool = True) -> str | None:
+    """Why this process should not open an HDF5 file: HDF5 crashes at its structure, or goes round in it without end;
+    or, of `ours`, which are written whole, it claims rows without end. None for all others: of errors that it raises,
+    whoever opens it is told. Raises OSError where there is no such file."""
+    state = path.stat()
+    return _harm(path, state.st_size, state.st_mtime_ns, ours)
+
+
 @functools.lru_cache(maxsize=1 << 14)
-def harm_of_hdf5(path: Path, size: int, changed_ns: int, ours: bool = True) -> str | None:
-    """Why this process should not open an HDF5 file, of this size and time of change: HDF5 crashes at its structure, or
-    goes round in it without end; or, of `ours`, which are written whole, it claims rows without end. None for all
-    others: of errors that it raises, whoever opens it is told."""
+def _harm(path: Path, size: int, changed_ns: int, ours: bool) -> str | None:
+    """Of a file of this size and time of change."""
     global _looking
     with _one_at_a_time:
         if _looking is None or _looking[0] != os.getpid() or _looking[1].poll() is not None:
@@ -188,6 +200,8 @@ def harm_of_hdf5(path: Path, size: int, changed_ns: int, ours: bool = True) -> s
             answer = ""
         finally:
             clock.cancel()
+        if answer.startswith("too much"):
+            return "it has HDF5 fill the memory"
         if answer:
             return None if answer.startswith("whole") or not ours else "it claims to hold more than it does"
         process.kill()

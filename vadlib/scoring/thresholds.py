@@ -33,11 +33,6 @@ class Threshold:
     frames: int  # held out, with boxes
     wanted: int  # frames that it would take to keep the promise surely
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether there was enough held-out footage to promise by."""
-        return self.frames >= self.wanted
-
 
 def set_threshold(
     pieces: Sequence[np.ndarray], promised: float, rates: Sequence[float | None], horizon: int
