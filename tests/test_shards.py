@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from itertools import chain
 from pathlib import Path
 
@@ -271,6 +272,45 @@ def test_a_file_at_which_hdf5_would_stop_is_one_line(tmp_path, monkeypatch, what
     with pytest.raises(VadError, match=rf"spoiled\.h5: damaged \({words}"):
         Shard(spoiled, "`dvc repro`").digest  # noqa: B018
     assert len(raw) == 40  # whoever looked through the other is there again
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_who_looks_through_files_does_not_outlive_who_asked(tmp_path):
+    """HDF5 goes round in the file, and who waited for that is killed."""
+    raw, _ = write(tmp_path, 40)
+    _set(data := bytearray(raw.path.read_bytes()), 105, 0)
+    raw.path.write_bytes(data)
+    ask = f"""if True:
+        from pathlib import Path
+        from vadlib.io import files
+        files._PATIENCE = 2
+        files.harm_of_hdf5(Path({str(raw.path)!r}))"""
+    with subprocess.Popen([sys.executable, "-c", ask], cwd=ROOT) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (found := children.read_text().split()):
+            time.sleep(0.05)
+        time.sleep(1)
+        process.kill()
+    child, began = Path("/proc", found[0], "stat"), time.monotonic()
+    while child.exists() and child.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < began + 60
+        time.sleep(0.1)
+
+
+def test_columns_of_different_lengths_or_shapes_are_one_line(tmp_path):
+    raw, _ = write(tmp_path, 40)
+    with h5py.File(raw.path, "r+") as file:
+        file["boxes"].resize(39, axis=0)
+    with pytest.raises(VadError, match=r"raw\.h5: damaged \(rows of its columns: .*'boxes': 39, 'cubes': 40"):
+        len(raw)
+    small, _ = write(tmp_path / "other", 40)
+    with h5py.File(small.path, "r+") as file:
+        cubes = file["cubes"][:, :2]
+        del file["cubes"]
+        file["cubes"] = cubes
+    whole, _ = write(tmp_path / "whole", 40)
+    with pytest.raises(VadError, match=r"raw\.h5: holds uint8 \(., 4, 4, 3\), others uint8 \(., 4, 4, 3\)"):
+        list(CubeSet([(whole, None), (small, None)]).in_order(8))
 
 
 def test_rows_that_a_file_only_claims_are_not_believed(tmp_path):

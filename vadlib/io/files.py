@@ -124,7 +124,8 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
 
 # Looks through files of which it is told, and answers each: a process of its own can crash, or be ended, without harm.
 _LOOK = """
-import math, sys, h5py
+import math, signal, sys, h5py
+alarm = getattr(signal, "alarm", int)  # ends this process too, should nobody be left who would
 try:
     import resource
     def memory():  # MiB at most so far
@@ -142,12 +143,14 @@ def look(name, of):
 for line in sys.stdin:
     lacking = []
     before = memory()
+    alarm(int(sys.argv[1]))
     try:
         with h5py.File(bytes.fromhex(line), "r", locking=False) as file:
             look("", file)
             file.visititems(look)
     except Exception:
         pass
+    alarm(0)
     print("too much" if memory() > before + 512 else "lacks some" if lacking else "whole", flush=True)
 """
 _PATIENCE = 60.0  # seconds that HDF5 may take for what takes it milliseconds
@@ -169,10 +172,11 @@ def _harm(path: Path, size: int, changed_ns: int, ours: bool) -> str | None:
     global _looking
     with _one_at_a_time:
         if _looking is None or _looking[0] != os.getpid() or _looking[1].poll() is not None:
+            command = [sys.executable, "-c", _LOOK, f"{_PATIENCE + 1:.0f}"]
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", _LOOK], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL, text=True, start_new_session=True,  # Ctrl-C is not meant for it
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                    start_new_session=True,  # Ctrl-C is not meant for it
                 )  # fmt: skip
             except OSError:  # no more processes to be had: it is opened as it is
                 return None
