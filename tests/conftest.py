@@ -1,7 +1,12 @@
 """What every test may use."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,3 +34,24 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("needs the real data beside the checkout")
     return path
+
+
+def ended_by_a_kill(script: Path, begun: Callable[[], bool]) -> None:
+    """Run a script, kill its process once it has begun others, and wait until none of these is left."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, script], start_new_session=True, env=environment)
+    try:
+        while not begun():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        killed = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):  # there is none in its group
+            while time.monotonic() < killed + 60:
+                os.killpg(process.pid, 0)
+                time.sleep(0.1)
+            pytest.fail("processes that it began go on")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

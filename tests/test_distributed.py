@@ -1,14 +1,18 @@
 """Training by several processes: the loss curve of one, and states that any number can go on from."""
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import ended_by_a_kill
 from tests.projects import COMPUTE, MOTION, layouts, run_stages, settings, until
 from tests.work import killed_in_training
 from vadlib import training
 from vadlib.errors import VadError
+from vadlib.io.files import write_text
 from vadlib.models.checkpoint import load_model
 from vadlib.pipeline import processes, train
 from vadlib.pipeline.places import Places
@@ -55,6 +59,19 @@ def same_curve(found: np.ndarray, one: np.ndarray, what: str) -> None:
     assert len(found) == len(one)
     print(f"{what}: largest relative difference {np.abs(found / one - 1).max():.1e} in {len(one)} steps")
     np.testing.assert_allclose(found, one, rtol=TOLERANCE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_a_kill_of_the_one_process_that_is_known_ends_those_that_train(tmp_path):
+    write_text(
+        tmp_path / "script.py",
+        "from tests import test_distributed as t\n"
+        "if __name__ == '__main__':\n"
+        "    training = {**t.TRAINING, 'epochs': 999}\n"
+        "    long = t.settings(source={'layout': 'videos'}, detector=t.MOTION, training=training)\n"
+        "    t.train.train_model(t.Places.of('mini'), 'flow', long, t.TWO)\n",
+    )
+    ended_by_a_kill(tmp_path / "script.py", lambda: any(Path(".scratch").rglob("state.pt")))
 
 
 def test_two_processes_have_the_loss_curve_of_one(built):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ended_by_a_kill
 from vadlib.errors import VadError
 from vadlib.io import ownership
 from vadlib.io.files import write_text
@@ -220,6 +221,27 @@ def test_ctrl_c_with_workers_prints_nothing_and_ends_them(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert (out, errors) == ("interrupted\n", "")
+
+
+BEGUN = {
+    "clips": "t.run(partial(t.wait_for_ever, Path('started')), workers=2)",
+    "rendering": "write_footage(StreetSettings(training_clips=2, testing_clips=2), Path('started'), workers=2)",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+@pytest.mark.parametrize("what", BEGUN)
+def test_a_kill_of_the_one_process_that_is_known_ends_those_it_began(tmp_path, what):
+    """As by a system that lacks memory. They would wait for work for ever, with all their memory."""
+    script = (
+        "from functools import partial; from pathlib import Path\n"
+        "from tests import test_mapping as t\n"
+        "from vadlib.datasets.synthetic.footage import write_footage\n"
+        "from vadlib.settings import StreetSettings\n"
+        f"if __name__ == '__main__': {BEGUN[what]}\n"
+    )
+    write_text(tmp_path / "script.py", script)
+    ended_by_a_kill(tmp_path / "script.py", lambda: any(path.is_file() for path in Path("started").rglob("*")))
 
 
 # Finishing

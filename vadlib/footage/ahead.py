@@ -2,8 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
-import threading
 from typing import Self
 
 from vadlib.pipeline.places import Places
@@ -59,23 +57,16 @@ def _train(branch: Branch, places: Places, settings: DatasetSettings, compute: C
 
     from vadlib.engine.engine import make_engine
     from vadlib.errors import VadError
+    from vadlib.io.parent import end_with_parent
     from vadlib.io.progress import hide
     from vadlib.pipeline.networks import trained_network
     from vadlib.pipeline.sets import training_cubes
 
     hide()
     torch.set_num_threads(threads)  # with as many as the stage would: sums are rounded in their order
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # else two would write the same checkpoint
     if torch.cuda.is_available():
         torch.cuda.set_device(1)
     cubes = training_cubes(places, (branch,), settings, drawn=True)
     with contextlib.suppress(VadError):  # the stage finds the same
         trained_network(places.model(branch), branch, settings, make_engine(compute), cubes)
-
-
-def _end_with_parent() -> None:
-    """A process that was killed tells its children nothing: two would then write the same checkpoint."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -19,6 +19,7 @@ NEUTRAL = {
     "vadlib/cli": "how a command is given, and what it prints",
     "vadlib/io/files.py": "how a file comes to be whole or absent",
     "vadlib/io/ownership.py": "what may be replaced or removed",
+    "vadlib/io/parent.py": "when a process ends that another one began",
     "vadlib/io/progress.py": "what is seen meanwhile",
     "vadlib/pipeline/mapping.py": "in which order and where clips are worked on",
     "vadlib/pipeline/executors": "who works on them",

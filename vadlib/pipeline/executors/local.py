@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from vadlib.errors import VadError
+from vadlib.io.parent import end_with_parent
 from vadlib.io.progress import hide
 from vadlib.pipeline.executors.tasks import Task, Work, longest_first, share_cores
 from vadlib.settings import ComputeSettings
@@ -66,6 +67,7 @@ _work: Work | None = None  # of a worker process
 def _begin_worker(work: Work, workers: int) -> None:
     global _work
     _work = work
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C, which reaches all, the main process makes an end
     hide()
     share_cores(max(1, (os.cpu_count() or 1) // workers))
