@@ -14,7 +14,6 @@ from vadlib.cubes.shards import CubeSet
 from vadlib.distributed import train_branch_together
 from vadlib.engine.engine import Engine
 from vadlib.errors import VadError
-from vadlib.io.parent import end_with_parent
 from vadlib.io.progress import progress
 from vadlib.models.checkpoint import load_state, save_state
 from vadlib.models.registry import build_model
@@ -101,7 +100,6 @@ def _train(
     threads: int,
 ) -> str:
     """In each process: train, and return what is wrong, empty where nothing is. The first one writes."""
-    end_with_parent()
     torch.set_num_threads(threads)
     on_gpu = engine.device.type == "cuda"
     if on_gpu:

@@ -23,7 +23,6 @@ from vadlib.datasets.regions import COLUMNS, KIND
 from vadlib.datasets.synthetic import figures
 from vadlib.datasets.synthetic.street import Canvas, Scene, View, cast, lay, scene
 from vadlib.io.files import write_text, written_aside, written_hdf5
-from vadlib.io.parent import end_with_parent
 from vadlib.settings import SPLITS, StreetSettings
 
 APPEARANCE = ("cyclist", "cart", "animal")
@@ -474,7 +473,7 @@ def write_footage(street: StreetSettings, folder: Path, workers: int = 1) -> Non
     counts = {"training": street.training_clips, "testing": street.testing_clips}
     jobs = [(street, folder, split, i) for split in SPLITS for i in range(counts[split])]
     if workers > 1:
-        with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)), end_with_parent) as pool:
+        with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
             clips = pool.starmap(_write_clip, jobs, chunksize=1)
     else:
         clips = [_write_clip(*job) for job in jobs]
