@@ -395,6 +395,9 @@ class Row:
         return f"| {self.site} | {self.writes} | {self.one_line} | {self.unharmed} | {self.recovered} | {result} |"
 
 
+LAST = 24
+"""Of so many writes at the end each is tried: they put results in their place."""
+
 HEAD = "| site | writes | one line | unharmed | recovered | |\n| --- | --- | --- | --- | --- | --- |"
 
 
@@ -429,7 +432,8 @@ def try_site(site: Site, scratch: Path, shim: ctypes.CDLL, every: int = 1, once:
         shim.disk_disarm()
         row.writes = shim.disk_count()
         whole = files_below(folder)
-    for n in range(1, row.writes + 1, every):
+    last = max(0, row.writes - LAST)
+    for n in (*range(1, last + 1, every), *range(last + 1, row.writes + 1)):
         with fresh(site, scratch) as folder:
             error = None
             shim.disk_arm(os.fsencode(folder), n, once)
@@ -494,7 +498,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stages", action="store_true", help="of stages and commands too, which takes an hour")
     parser.add_argument("--only", help="sites whose names have this in them")
-    parser.add_argument("--every", type=int, default=1, help="of stages and commands every so many writes")
+    parser.add_argument("--every", type=int, default=1, help="of stages and commands every so many writes, and the last")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # of the process with the shim
     given = parser.parse_args()
     if given.folder is None:

@@ -199,6 +199,9 @@ def remove_own(folder: Path) -> None:
     """Remove all that this tool made in a folder, and the folder where nothing else is left in it."""
     if not _is_folder(folder):
         return
+    if is_made(folder):  # as a whole, whose own ledgers `publish` had removed when it was stopped
+        shutil.rmtree(folder)
+        return
     entries = _entries(folder)
     for child in list(folder.iterdir()):
         if _is_ledger(child):

@@ -18,14 +18,14 @@ def prepare_dataset(places: Places, settings: DatasetSettings, compute: ComputeS
 
     check(places.prepared, folder=True)
     folder, mark = places.data, fingerprint(__name__, settings.source)
+    made = scratch_folder(places.prepared, mark) / "made"
+    remove_own(made)  # of a run that was stopped
     if settings.source.layout == "synthetic":
         from vadlib.datasets.synthetic.footage import write_footage
 
-        folder = scratch_folder(places.prepared, mark) / "made" / "footage"
+        folder = made / "footage"
         write_footage(settings.source.street, folder, workers=compute.workers)
     manifest = index_dataset(places.name, settings.source, folder, Path())
-    scratch = scratch_folder(places.prepared, mark)
-    made = scratch / "made"
     if (regions := index_regions(manifest, folder, Path())) is not None:
         write_table(made / places.regions.name, regions)
     if settings.source.layout == "synthetic":  # where it will be
@@ -33,7 +33,7 @@ def prepare_dataset(places: Places, settings: DatasetSettings, compute: ComputeS
         manifest = replace(manifest, clips=tuple(clips))
     save_manifest(manifest, made / places.manifest.name)
     publish(made, places.prepared)
-    remove_own(scratch)
+    remove_own(made.parent)
     counts: Counter[str] = Counter()
     for clip in manifest.clips:
         counts[f"{clip.split} clips"] += 1

@@ -15,7 +15,7 @@ from vadlib.cubes.shards import BLOCK, CubeSet
 from vadlib.engine.engine import Engine, make_engine
 from vadlib.engine.provenance import made_with
 from vadlib.io.files import sha256
-from vadlib.io.ownership import publish
+from vadlib.io.ownership import publish, remove_own
 from vadlib.io.tables import read_table, write_table
 from vadlib.manifest import Clip
 from vadlib.models.checkpoint import model_made_with
@@ -86,6 +86,7 @@ def _tables_of_etas(
 ) -> None:
     about = {"made_with": json.dumps(made_with)}
     tables = made.with_name("tables")
+    remove_own(tables)  # of a run that was stopped
     for eta in settings.eta:
         for table, make in (("cubes", _cubes_of), ("frames", partial(_frames_of, settings))):
             path = tables / places.scores_of(eta, table).relative_to(places.scores)
