@@ -498,7 +498,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stages", action="store_true", help="of stages and commands too, which takes an hour")
     parser.add_argument("--only", help="sites whose names have this in them")
-    parser.add_argument("--every", type=int, default=1, help="of stages and commands every so many writes, and the last")
+    parser.add_argument(
+        "--every", type=int, default=1, help="of stages and commands every so many writes, and the last"
+    )
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # of the process with the shim
     given = parser.parse_args()
     if given.folder is None:
