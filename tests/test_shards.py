@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from vadlib.cubes.shards import BLOCK, CubeSet, Shard, ShardWriter
 from vadlib.errors import VadError
+from vadlib.io.files import harm_of_hdf5
 
 
 def write(path, count: int, first: int = 0) -> tuple[Shard, Shard]:
@@ -272,6 +273,19 @@ def test_a_file_at_which_hdf5_would_stop_is_one_line(tmp_path, monkeypatch, what
     with pytest.raises(VadError, match=rf"spoiled\.h5: damaged \({words}"):
         Shard(spoiled, "`dvc repro`").digest  # noqa: B018
     assert len(raw) == 40  # whoever looked through the other is there again
+
+
+def test_what_cannot_be_read_hides_no_other_harm(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        bits = h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5a.create(file.id, b"odd", h5py.h5t.STD_B8LE, bits)  # which numpy has nothing for
+        file["flow"] = np.zeros(3)
+        file["flow"].attrs["units"] = "x" * 64
+    _set(data := bytearray((tmp_path / "a.h5").read_bytes()), 105, 0)
+    (tmp_path / "b.h5").write_bytes(data)
+    monkeypatch.setattr("vadlib.io.files._PATIENCE", 3.0)
+    assert harm_of_hdf5(tmp_path / "a.h5") is None
+    assert "does not come back" in harm_of_hdf5(tmp_path / "b.h5")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
