@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.projects import (
     COMPUTE,
     MOTION,
+    OUTPUTS,
     STAGES,
     artefacts,
     leftovers,
@@ -25,8 +26,9 @@ from tests.projects import (
 )
 from vadlib.cubes.shards import Shard
 from vadlib.errors import VadError
+from vadlib.io import ownership
 from vadlib.manifest import load_manifest
-from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, networks, score, train
+from vadlib.pipeline import build_flow, build_raw, compare, detect, flow, networks, package, score, train
 from vadlib.pipeline.places import BOX, Places
 from vadlib.settings import BRANCHES, ComputeSettings, DatasetSettings, Settings
 
@@ -605,6 +607,37 @@ def test_a_final_table_that_cannot_be_written_loses_no_clip(copied, finished, mo
     run_stages(settings(), [stage])
     assert calls == []
     assert artefacts(copied) == artefacts(finished)
+
+
+FOLDERS = [stage for stage, output in OUTPUTS.items() if "." not in Path(output).name] + ["prepare", "package"]
+
+
+@pytest.mark.parametrize("stage", FOLDERS)
+def test_a_stage_killed_as_it_puts_its_folder_in_its_place_goes_on(copied, finished, monkeypatch, stage):
+    """The folder is whole, and has no ledgers any more: it is the stage's own all the same."""
+
+    def run() -> None:
+        if stage == "package":
+            package.package_model(Places.of("mini"), Path("models/mini"), settings(), COMPUTE)
+        else:
+            run_stages(settings(), [stage])
+
+    real, killed = ownership.begin, []
+
+    def begin(path: Path) -> None:
+        if path.name in (".mini.partial", ".prepared.partial", ".flow.partial", ".raw.partial", ".scores.partial"):
+            killed.append(path)
+            raise Killed
+        real(path)
+
+    with monkeypatch.context() as context:
+        context.setattr(ownership, "begin", begin)
+        with pytest.raises(Killed):
+            run()
+    assert len(killed) == 1
+    run()
+    assert artefacts(copied) == artefacts(finished)
+    assert leftovers(copied) == []
 
 
 # The files DVC goes by
