@@ -7,8 +7,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.conftest import ROOT
 from vadlib.errors import VadError
-from vadlib.io.tables import read_table, write_csv, write_table
+from vadlib.io.tables import read_metadata, read_table, write_csv, write_table
 
 
 def part(clip: str, rows: int) -> pd.DataFrame:
@@ -48,6 +49,23 @@ def test_rows_are_chosen_by_values_and_other_row_groups_left_alone(tmp_path):
     found = read_table(tmp_path / "a.parquet", "x", clip="02", frame=1)
     assert found.to_dict("records") == [{"clip": "02", "frame": 1, "score": 4.5}]
     assert len(read_table(tmp_path / "a.parquet", "x", clip="03")) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("memory", "it has Arrow fill the memory"),  # claims pages of 15 GB
+        ("rows", "it holds 0 rows, and claims 2"),  # for which a filter of Arrow's waits for ever
+        ("metadata", "'utf-8' codec can't decode"),
+    ],
+)
+def test_what_arrow_makes_of_damage_is_one_line(name, words):
+    """Such files were found by tests/fuzz.py."""
+    if sys.platform != "linux" and name == "memory":
+        pytest.skip("no process is held to an amount of memory there")
+    path = ROOT / f"tests/damaged/{name}.parquet"
+    with pytest.raises(VadError, match=rf"{name}\.parquet: not a whole table \({words}.*\); make it again with x"):
+        read_metadata(path, "x") if name == "metadata" else read_table(path, "x", clip="a")
 
 
 def test_parts_that_do_not_fit_leave_no_file(tmp_path):

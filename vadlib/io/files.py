@@ -124,7 +124,7 @@ def opened_hdf5(path: Path, made_by: str) -> Any:
 
 # Looks through files of which it is told, and answers each: a process of its own can crash, or be ended, without harm.
 _LOOK = """
-import math, signal, sys, h5py
+import math, os, signal, sys, h5py
 alarm = getattr(signal, "alarm", int)  # ends this process too, should nobody be left who would
 try:
     import resource
@@ -132,31 +132,53 @@ try:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
 except ImportError:
     memory = lambda: 0
-print("ready", flush=True)
+def hold():
+    try:
+        with open("/proc/self/statm") as file:
+            most = int(file.read().split()[0]) * resource.getpagesize() + (2 << 30)
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except Exception:  # where there is no /proc
+        pass
 def tried(do):
     try:
         return do()
-    except Exception:  # of which whoever opens the file is told; what lies behind it is looked at all the same
-        return None
+    except MemoryError:
+        said.append("too much")
+    except Exception as error:  # what lies behind it is looked at all the same
+        said.append(" ".join(f"error {error}".split()))
 def look(name, of):
     for key in (*(tried(lambda: list(of.attrs)) or ()), "sha256", "units"):
         tried(lambda: of.attrs[key])
     tried(lambda: of.shape and of.dtype)
     if tried(lambda: of.chunks and of.id.get_num_chunks() < math.prod(-(-a // b) for a, b in zip(of.shape, of.chunks))):
-        lacking.append(name)
+        said.append("lacks some")
 def look_through(path):
     with h5py.File(path, "r", locking=False) as file:
         look("", file)
         tried(lambda: file.visititems(look))
         for name in (*(tried(lambda: list(file)) or ()), "flow", "cubes", "frame", "boxes", "magnitude"):
             tried(lambda: look(name, file[name]))
+    if memory() > before + 512:
+        said.append("too much")
+def read_through(path):
+    import pyarrow.dataset, pyarrow.parquet
+    hold()
+    with pyarrow.parquet.ParquetFile(os.fsdecode(path)) as file:
+        rows = sum(len(file.read_row_group(part, use_threads=False)) for part in range(file.num_row_groups))
+        if rows != file.metadata.num_rows:
+            raise ValueError(f"it holds {rows} rows, and claims {file.metadata.num_rows}")
+    for batch in pyarrow.dataset.dataset(os.fsdecode(path)).scanner(use_threads=False).to_batches():
+        pass
+print("ready", flush=True)
+hold()
 for line in sys.stdin:
-    lacking = []
-    before = memory()
+    kind, path = line.split()
+    said, before = [], memory()
     alarm(int(sys.argv[1]))
-    tried(lambda: look_through(bytes.fromhex(line)))
+    tried(lambda: (read_through if kind == "table" else look_through)(bytes.fromhex(path)))
     alarm(0)
-    print("too much" if memory() > before + 512 else "lacks some" if lacking else "whole", flush=True)
+    wanted = {"table": ("too much", "error"), "ours": ("too much", "lacks some")}.get(kind, ("too much",))
+    print(next((word for start in wanted for word in said if word.startswith(start)), "whole"), flush=True)
 """
 _PATIENCE = 60.0  # seconds that HDF5 may take for what takes it milliseconds
 _looking: "tuple[int, subprocess.Popen[str]] | None" = None  # of the process with this number
@@ -168,12 +190,20 @@ def harm_of_hdf5(path: Path, ours: bool = True) -> str | None:
     or, of `ours`, which are written whole, it claims rows without end. None for all others: of errors that it raises,
     whoever opens it is told. Raises OSError where there is no such file."""
     state = path.stat()
-    return _harm(path, state.st_size, state.st_mtime_ns, ours)
+    return _harm(path, state.st_size, state.st_mtime_ns, "ours" if ours else "others'")
+
+
+def harm_of_table(path: Path) -> str | None:
+    """Why this process should not read a Parquet file, which was written whole: it is damaged, and Arrow would wait for
+    ever, or fill the memory, or raise an error. None for all others. Raises OSError where there is no such file."""
+    state = path.stat()
+    return _harm(path, state.st_size, state.st_mtime_ns, "table")
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def _harm(path: Path, size: int, changed_ns: int, ours: bool) -> str | None:
+def _harm(path: Path, size: int, changed_ns: int, kind: str) -> str | None:
     """Of a file of this size and time of change."""
+    library = "Arrow" if kind == "table" else "HDF5"
     global _looking
     with _one_at_a_time:
         if _looking is None or _looking[0] != os.getpid() or _looking[1].poll() is not None:
@@ -202,21 +232,24 @@ def _harm(path: Path, size: int, changed_ns: int, ours: bool) -> str | None:
         clock = threading.Timer(_PATIENCE, end)
         clock.start()
         try:
-            process.stdin.write(f"{os.fsencode(path.absolute()).hex()}\n")
+            process.stdin.write(f"{kind} {os.fsencode(path.absolute()).hex()}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except OSError:
             answer = ""
         finally:
             clock.cancel()
-        if answer.startswith("too much"):
-            return "it has HDF5 fill the memory"
         if answer:
-            return None if answer.startswith("whole") or not ours else "it claims to hold more than it does"
+            return {
+                "whole": None, "too much": f"it has {library} fill the memory",
+                "lacks some": "it claims to hold more than it does",
+            }.get(answer.rstrip("\n"), answer.removeprefix("error ").rstrip("\n"))  # fmt: skip
         process.kill()
         process.wait()
         _looking = None
-        return f"HDF5 does not come back from it in {_PATIENCE:g} s" if late.is_set() else "HDF5 crashes at it"
+        return (
+            f"{library} does not come back from it in {_PATIENCE:g} s" if late.is_set() else f"{library} crashes at it"
+        )
 
 
 def text_attribute(of: Any, name: str) -> str | None:

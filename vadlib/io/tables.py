@@ -1,14 +1,15 @@
 """Tables on disk: Parquet, written clip by clip and read clip by clip."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vadlib.io.files import missing, unreadable, written_aside
+from vadlib.errors import VadError
+from vadlib.io.files import harm_of_table, missing, unreadable, written_aside
 
 
 def write_table(path: Path, parts: Iterable[pd.DataFrame], metadata: Mapping[str, str] | None = None) -> int:
@@ -42,13 +43,9 @@ def _typed(table: pa.Table) -> pa.Table:
 
 def read_metadata(path: Path, made_by: str) -> dict[str, str]:
     """The metadata that `write_table` was given. Raises VadError as `read_table` does."""
-    try:
+    with _looked_through(path, made_by):
         metadata = pq.read_schema(path).metadata or {}
-    except FileNotFoundError:
-        raise missing(path, made_by) from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise unreadable(path, error, made_by, "not a whole table") from None
-    return {name.decode(): value.decode() for name, value in metadata.items()}
+        return {name.decode(): value.decode() for name, value in metadata.items()}
 
 
 def read_parts(path: Path) -> Iterator[pd.DataFrame]:
@@ -61,24 +58,21 @@ def read_parts(path: Path) -> Iterator[pd.DataFrame]:
 def read_table(path: Path, made_by: str, **equal: str | float) -> pd.DataFrame:
     """The rows whose columns have the given values, such as `split="testing", clip="01"`. Only the row groups that
     can hold them are read. Raises VadError where the file is absent or damaged."""
+    with _looked_through(path, made_by):
+        return pd.read_parquet(path, filters=[(column, "==", value) for column, value in equal.items()] or None)
+
+
+@contextlib.contextmanager
+def _looked_through(path: Path, made_by: str) -> Iterator[None]:
+    """Of a damaged table Arrow may wait for ever, or fill the memory."""
     try:
-        filters = [(column, "==", value) for column, value in equal.items()] or None
-        if equal:
-            state = path.stat()
-            _check_columns(path, (state.st_mtime_ns, state.st_size), tuple(equal))
-        return pd.read_parquet(path, filters=filters)
+        if (reason := harm_of_table(path)) is not None:
+            raise VadError(f"{path}: not a whole table ({reason}); make it again with {made_by}")
+        yield
     except FileNotFoundError:
         raise missing(path, made_by) from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error, made_by, "not a whole table") from None
-
-
-@lru_cache(maxsize=16)
-def _check_columns(path: Path, state: tuple[int, int], columns: tuple[str, ...]) -> None:
-    """Read some columns, once. Where a footer is damaged Arrow raises an error of it here; a filter waits for ever."""
-    with pq.ParquetFile(path) as file:
-        for part in range(file.num_row_groups):
-            file.read_row_group(part, columns=list(columns))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
