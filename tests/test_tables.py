@@ -1,7 +1,9 @@
 """Parquet tables, written and read clip by clip; CSV tables for git."""
 
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -9,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from vadlib.errors import VadError
+from vadlib.io.files import harm_of_table
 from vadlib.io.tables import read_metadata, read_table, write_csv, write_table
 
 
@@ -66,6 +69,15 @@ def test_what_arrow_makes_of_damage_is_one_line(name, words):
     path = ROOT / f"tests/damaged/{name}.parquet"
     with pytest.raises(VadError, match=rf"{name}\.parquet: not a whole table \({words}.*\); make it again with x"):
         read_metadata(path, "x") if name == "metadata" else read_table(path, "x", clip="a")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such files")
+def test_what_is_the_surroundings_fault_is_not_the_tables(tmp_path, monkeypatch):
+    """Of a socket the system says that it cannot be opened, as of files without rights."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("a.parquet")
+        assert harm_of_table(Path("a.parquet")) is None
 
 
 def test_parts_that_do_not_fit_leave_no_file(tmp_path):

@@ -26,7 +26,7 @@ from vadlib.training import make_optimiser, training_step
 
 T = TypeVar("T")
 
-LOOKED_AT = 4  # frames together, at the begin, the middle and the end of the longest clip,
+LOOKED_AT = 4  # frames together, at the beginning, the middle and the end of the longest clip,
 READ = 2000  # or of as much of it as is read for that
 BATCH = 16  # cubes of a step that is tried: a larger one takes no longer for each
 
