@@ -54,20 +54,14 @@ def test_rows_are_chosen_by_values_and_other_row_groups_left_alone(tmp_path):
     assert len(read_table(tmp_path / "a.parquet", "x", clip="03")) == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("memory", "it has Arrow fill the memory"),  # claims pages of 15 GB
-        ("rows", "it holds 0 rows, and claims 2"),  # for which a filter of Arrow's waits for ever
-        ("metadata", "'utf-8' codec can't decode"),
-    ],
-)
-def test_what_arrow_makes_of_damage_is_one_line(name, words):
-    """Such files were found by tests/fuzz.py."""
+@pytest.mark.parametrize("name", ["memory", "rows", "metadata"])
+def test_what_arrow_makes_of_damage_is_one_line(name):
+    """Such files were found by tests/fuzz.py: Arrow 26 takes 15 GB for `memory`, waits for ever for a filter of `rows`,
+    and gives metadata that is no text. Other versions have errors of their own."""
     if sys.platform != "linux" and name == "memory":
         pytest.skip("no process is held to an amount of memory there")
     path = ROOT / f"tests/damaged/{name}.parquet"
-    with pytest.raises(VadError, match=rf"{name}\.parquet: not a whole table \({words}.*\); make it again with x"):
+    with pytest.raises(VadError, match=rf"{name}\.parquet: not a whole table \(.+\); make it again with x"):
         read_metadata(path, "x") if name == "metadata" else read_table(path, "x", clip="a")
 
 
